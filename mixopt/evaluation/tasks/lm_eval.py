@@ -1,17 +1,17 @@
 """Tasks of lm-evaluation-harness, with its prompts and scoring and with results per item."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from mixopt.config.benchmarks import HarnessConfig
 from mixopt.errors import DataError, did_you_mean, require_extra
 from mixopt.evaluation.tasks.base import ItemResults, TaskContext, describe_metric
 from mixopt.evaluation.tasks.items import require_items
+from mixopt.evaluation.tasks.lm_eval_layout import describe_config
+from mixopt.evaluation.tasks.lm_eval_metrics import choose_metric
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 BATCH_SEQUENCES = 16
 SEED = 1234
 """Seed with which the harness draws few-shot examples."""
+WRITTEN = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""Settings of the tokens that a task writes; the first that is given counts."""
+WRITTEN_TOKENS = 256
+"""The harness's default of them."""
+_NEEDS_RUN_CODE = (
+    "Benchmark {!r}: task {!r} runs programs that models write, with your rights; allow it by "
+    "--run-code (run_code=True from Python) and HF_ALLOW_CODE_EVAL=1 in the environment, or leave it "
+    "out."
+)
 
 
 class LmEvalTask:
@@ -30,12 +39,12 @@ class LmEvalTask:
 
     Raises:
         MissingExtraError: `mixopt[eval]` is not installed.
-        DataError: The harness has no such task or metric, or cannot load it.
+        DataError: The harness has no such task or metric, or cannot load it; the metric is no mean over
+            items, or the context has no room for what the task writes.
     """
 
     def __init__(self, config: HarnessConfig, context: TaskContext) -> None:
         self._config, self._context = config, context
-        self.truncated = 0
         if config.include_path is not None and not context.run_code:
             raise DataError(
                 f"Benchmark {config.name!r}: task files of one's own may name Python that is run "
@@ -43,33 +52,67 @@ class LmEvalTask:
             )
         with _quiet():
             self._task = _load(config)
-        known = list(self._task.aggregation())
-        self._name = config.metric or known[0]
-        if self._name not in known:
-            raise DataError(
-                f"Benchmark {config.name!r}: task {config.task!r} has no metric {self._name!r}. "
-                f"{did_you_mean(self._name, known)}"
-            )
+        if getattr(self._task, "UNSAFE_CODE", False) and not context.run_code:
+            raise DataError(_NEEDS_RUN_CODE.format(config.name, config.task))
+        self._metric = choose_metric(self._task, config)
         require_items(len(self._documents), config.name)
-        better = self._task.higher_is_better().get(self._name, True)
-        self.metric = describe_metric(config, "higher" if better else "lower")
+        requests = self._build_requests()
+        self.truncated = self._count_truncated(requests)
+        self._requests = [(request.doc_id, repr(request.args)) for request in requests]
+        better = "higher" if self._metric.higher_is_better else "lower"
+        self.metric = describe_metric(config, better)
 
     @cached_property
     def _documents(self) -> list[Any]:
         return list(self._task.eval_docs)[: self._config.max_items]
 
+    def _build_requests(self) -> list[Any]:
+        with _quiet():
+            self._task.set_fewshot_seed(seed=SEED)  # the same examples for each model
+            self._task.build_all_requests(limit=self._config.max_items, rank=0, world_size=1)
+        return list(self._task.instances)
+
+    def _count_truncated(self, requests: list[Any]) -> int:
+        """Return how many items have a request that the harness truncates, from the left.
+
+        Raises:
+            DataError: A request leaves no room for its prompt.
+        """
+        context, texts, rooms, items = self._context.context, [], [], []
+        for request in requests:
+            if request.request_type == "generate_until":
+                texts.append(request.args[0])
+                rooms.append(context - self._require_room(request.args[1]))
+            elif request.request_type == "loglikelihood":
+                texts.append("".join(request.args[:2]))
+                rooms.append(context + 1)
+            else:
+                continue  # a whole text is read in windows
+            items.append(request.doc_id)
+        tokens = self._context.tokenizer(texts, verbose=False)["input_ids"] if texts else []
+        cut = zip(items, tokens, rooms, strict=True)
+        return len({item for item, each, room in cut if len(each) > room})
+
+    def _require_room(self, settings: Mapping[str, Any]) -> int:
+        """Return the tokens that are written after a prompt."""
+        given = (settings[name] for name in WRITTEN if settings.get(name) is not None)
+        wanted = int(next(given, WRITTEN_TOKENS))
+        if wanted >= self._context.context:
+            raise DataError(
+                f"Benchmark {self._config.name!r}: task {self._config.task!r} writes {wanted:,} tokens, "
+                f"and the context of {self._context.context:,} leaves none for its prompt; lengthen the "
+                "context, or use a task of your own (include_path) with a smaller max_gen_toks."
+            )
+        return wanted
+
     @property
     def layout(self) -> tuple[object, ...]:
         from importlib.metadata import version
 
-        with _quiet():
-            self._task.set_fewshot_seed(seed=SEED)
-            self._task.build_all_requests(limit=self._config.max_items, rank=0, world_size=1)
-        requests = [(instance.doc_id, repr(instance.args)) for instance in self._task.instances]
         # the content of the path follows, and the path itself does not count
         own = self._config.model_dump_json(exclude={"include_path"})
         versions = [own, version("lm_eval"), str(self._task.VERSION)]
-        return *versions, self._context.context, repr(self._task.dump_config()), requests
+        return *versions, self._context.context, describe_config(self._task), self._requests
 
     def measure(self, model: "PreTrainedModel") -> ItemResults:
         from lm_eval.evaluator import evaluate
@@ -82,11 +125,11 @@ class LmEvalTask:
                 pretrained=model, tokenizer=self._context.tokenizer,
                 batch_size=BATCH_SEQUENCES, max_length=self._context.context,
             )  # fmt: skip
-            results = evaluate(
+            outcome = evaluate(
                 lm=language_model, task_dict={name: self._task}, limit=self._config.max_items,
-                log_samples=True, bootstrap_iters=0,
+                log_samples=True, bootstrap_iters=0, confirm_run_unsafe_code=self._context.run_code,
             )  # fmt: skip
-        samples = sorted(results["samples"][name], key=lambda sample: sample["doc_id"])
+        samples = sorted(outcome["samples"][name], key=lambda sample: sample["doc_id"])
         filters = dict.fromkeys(sample["filter"] for sample in samples)
         chosen = self._config.filter or next(iter(filters))
         if chosen not in filters:
@@ -94,23 +137,16 @@ class LmEvalTask:
                 f"Benchmark {self._config.name!r}: task {name!r} has no filter {chosen!r}. "
                 f"{did_you_mean(chosen, filters)}"
             )
-        values = [sample.get(self._name) for sample in samples if sample["filter"] == chosen]
+        values = [sample.get(self._metric.key) for sample in samples if sample["filter"] == chosen]
         assert len(values) == len(self._documents)
-        return self._read(values)
-
-    def _read(self, values: list[Any]) -> ItemResults:
-        if all(isinstance(value, bool | int | float | np.number) for value in values):
-            return ItemResults(np.array(values, dtype=np.float64), np.ones(len(values)))
-        # for bits per byte, pairs of a value and its weight
-        pairs = [value for value in values if isinstance(value, tuple | list) and len(value) == 2]
-        if len(pairs) == len(values) and self._name == "bits_per_byte":
-            bits, sizes = np.array(pairs, dtype=np.float64).T
-            return ItemResults(-bits / np.log(2), sizes)
-        # a corpus-level metric
-        raise DataError(
-            f"Benchmark {self._config.name!r}: metric {self._name!r} of task {self._config.task!r} "
-            "has no single value for each item; name another metric of the task."
-        )
+        results = self._metric.read(values)
+        if results is None:
+            raise DataError(
+                f"Benchmark {self._config.name!r}: metric {self._metric.key!r} of task "
+                f"{self._config.task!r} has no single value for each item; name another metric of the "
+                "task."
+            )
+        return results
 
 
 def _load(config: HarnessConfig) -> Any:
@@ -129,6 +165,8 @@ def _load(config: HarnessConfig) -> Any:
     try:
         task = get_task_dict([config.task], manager)[config.task]
     except (OSError, ValueError, KeyError) as error:
+        if "HF_ALLOW_CODE_EVAL" in str(error):
+            raise DataError(_NEEDS_RUN_CODE.format(config.name, config.task)) from None
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(
             f"Benchmark {config.name!r}: the harness cannot load {config.task!r} ({first[0]}); see "

@@ -156,3 +156,124 @@ def test_task_files_of_ones_own_are_code(folder):
     recipe = HarnessConfig(name="h", kind="harness", task="toy_choice", include_path=str(folder))
     with pytest.raises(DataError, match="may name Python that is run .*; pass --run-code"):
         LmEvalTask(recipe, TaskContext(tokenizer(), 64))
+
+
+CODE = """
+def process_docs(docs):
+    return docs
+
+def pass_at_k(references, predictions, k):
+    return {f"pass@{each}": float(len(predictions[0]) % 2) for each in k}
+"""
+
+
+def write_task(folder, name, functions=(), **fields):
+    """A task of the toy choices with other fields, some of them functions of `utils.py`."""
+    told = yaml.safe_load((folder / "toy_choice.yaml").read_text()) | {"task": name} | fields
+    text = yaml.safe_dump({key: value for key, value in told.items() if value is not None})
+    text += "".join(f"{key}: !function utils.{value}\n" for key, value in functions)
+    (folder / "utils.py").write_text(CODE)
+    (folder / f"{name}.yaml").write_text(
+        text.replace("'!function utils.pass_at_k'", "!function utils.pass_at_k")
+    )
+
+
+def write_loglikelihood(folder, metrics):
+    write_task(folder, "toy_words", output_type="loglikelihood", doc_to_choice=None,
+               doc_to_target="owl {{answer}}", metric_list=metrics)  # fmt: skip
+
+
+def test_a_perplexity_is_read_as_its_logarithm_and_lower_is_better(folder, monkeypatch):
+    from lm_eval import evaluator
+
+    write_loglikelihood(
+        folder, [{"metric": "perplexity", "higher_is_better": False}, {"metric": "acc"}]
+    )
+    task, theirs, original = build(folder, task="toy_words"), [], evaluator.evaluate
+
+    def spy(**rest):
+        outcome = original(**rest)
+        theirs.append(outcome["results"]["toy_words"]["perplexity,none"])
+        return outcome
+
+    monkeypatch.setattr(evaluator, "evaluate", spy)
+    ours = [task.measure(model(seed=seed)).score for seed in (0, 1)]
+    assert task.metric.better == "lower"
+    np.testing.assert_allclose(ours, np.log(theirs), rtol=1e-6)
+    assert ours[0] != ours[1]
+    assert min(ours) > 0
+
+
+@pytest.mark.parametrize("aggregation", ["median", "nanmean"])
+def test_a_metric_that_is_no_mean_over_items_is_refused_before_anything_is_measured(
+    folder, aggregation
+):
+    metrics = [{"metric": "acc", "aggregation": aggregation, "higher_is_better": True},
+               {"metric": "acc_norm", "aggregation": "mean", "higher_is_better": True}]  # fmt: skip
+    write_task(folder, "toy_other", metric_list=metrics)
+    with pytest.raises(DataError, match="'acc' .* is no mean over items; name another, 'acc_norm'"):
+        build(folder, task="toy_other")
+    assert build(folder, task="toy_other", metric="acc_norm").metric.better == "higher"
+    write_task(folder, "toy_other", metric_list=metrics[:1])
+    with pytest.raises(DataError, match="choose another task"):
+        build(folder, task="toy_other")
+
+
+def test_the_layout_of_a_task_with_functions_is_the_same_in_every_process(folder):
+    filters = [{"name": "one", "filter": [{"function": "take_first"}]}]
+    write_task(folder, "toy_code", [("process_docs", "process_docs")], filter_list=filters)
+    layout = repr(build(folder, task="toy_code").layout)
+    assert " at 0x" not in layout
+    assert "def process_docs(docs):" in layout
+    (folder / "utils.py").write_text(CODE.replace("return docs", "return docs  # all"))
+    # loaded again as in another process, where the functions lie elsewhere
+    assert repr(build(folder, task="toy_code").layout) != layout
+    (folder / "utils.py").write_text(CODE)
+    assert repr(build(folder, task="toy_code").layout) == layout
+
+
+def write_programs(folder):
+    metrics = [{"metric": "!function utils.pass_at_k", "aggregation": "mean",
+                "higher_is_better": True, "k": [1]}]  # fmt: skip
+    write_task(folder, "toy_programs", output_type="generate_until", doc_to_choice=None,
+               generation_kwargs={"until": ["\n"], "max_gen_toks": 8}, metric_list=metrics,
+               unsafe_code=True)  # fmt: skip
+
+
+def test_a_task_that_runs_programs_is_run_where_that_is_allowed(folder):
+    write_programs(folder)
+    for metric in (None, "pass@1", "pass_at_k"):
+        task = build(folder, task="toy_programs", metric=metric)
+        values = task.measure(model()).values
+        assert set(values) <= {0.0, 1.0}
+        assert len(values) == len(ROWS)
+    with pytest.raises(DataError, match=r"Did you mean 'pass@1'"):
+        build(folder, task="toy_programs", metric="pass@11")
+
+
+def test_a_task_that_runs_programs_is_refused_elsewhere(folder, monkeypatch):
+    write_programs(folder)
+    own, context = build(folder, task="toy_programs"), TaskContext(tokenizer(), 64)
+    monkeypatch.setattr("mixopt.evaluation.tasks.lm_eval._load", lambda config: own._task)
+    with pytest.raises(DataError, match="'toy_programs' runs programs .*--run-code"):
+        LmEvalTask(HarnessConfig(name="h", kind="harness", task="toy_programs"), context)
+
+
+@pytest.mark.parametrize("settings", [{"max_gen_toks": 64}, {"max_new_tokens": 70}, {}])
+def test_a_task_that_writes_as_much_as_the_context_is_refused(folder, settings):
+    write_task(folder, "toy_long", output_type="generate_until", doc_to_choice=None,
+               generation_kwargs={"until": ["\n"], **settings},
+               metric_list=[{"metric": "exact_match"}])  # fmt: skip
+    with pytest.raises(DataError, match="writes .* tokens, and the context of 64 leaves none"):
+        build(folder, task="toy_long")
+
+
+def test_items_that_the_harness_truncates_are_counted(folder):
+    assert build(folder).truncated == 0
+    rows = [
+        {**row, "question": row["question"] * (20 if i < 3 else 1)} for i, row in enumerate(ROWS)
+    ]
+    toy.write_jsonl(folder / "long.jsonl", rows)
+    files = {"data_files": {"test": str(folder / "long.jsonl")}}
+    write_task(folder, "toy_cut", dataset_kwargs=files)
+    assert build(folder, task="toy_cut").truncated == 3
