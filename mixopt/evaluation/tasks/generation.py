@@ -7,6 +7,8 @@ et al., arXiv:2107.03374, eq. 1; MaP, arXiv:2510.09295). One greedy sample gives
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property, partial
+from itertools import takewhile
 from math import comb
 from typing import TYPE_CHECKING, Any
 
@@ -115,22 +117,44 @@ class GenerationTask:
                 )
             for index, row in enumerate(written[:, tokens.shape[1] :].tolist()):
                 place = places[index // config.samples]
-                yield place, self._cut(self._decode(self._prompts[place], row))
+                yield place, self._finish(self._prompts[place], _until_end(row, model))
 
-    def _decode(self, prompt: list[int], written: list[int]) -> str:
-        """Return the text that was written after a prompt.
+    def _finish(self, prompt: list[int], written: list[int]) -> str:
+        """Return the text that was written after a prompt, up to the first stop.
+
+        A stop may be or hold a special token (`<|im_end|>`), which is decoded for that, and removed.
+        """
+        special = self._special
+        if not special.keys() & set(written):
+            return self._cut(self._decode(prompt, written))
+        text = self._cut(self._decode(prompt, written, special=True))
+        for token in sorted(special.values(), key=len, reverse=True):
+            text = text.replace(token, "")
+        return text
+
+    @cached_property
+    def _special(self) -> dict[int, str]:
+        """Special tokens by their numbers."""
+        tokenizer = self._context.tokenizer
+        added = {i: t.content for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+        return added | dict(
+            zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
+        )
+
+    def _decode(self, prompt: list[int], written: list[int], *, special: bool = False) -> str:
+        """Return the text that was written after a prompt, with or without special tokens.
 
         The decoder of a SentencePiece tokenizer removes the first space of a text: decoded alone, a
         completion that begins with an indented line would lose it.
         """
-        decode = self._context.tokenizer.decode
+        decode = partial(self._context.tokenizer.decode, skip_special_tokens=not special)
         before = prompt[-BEFORE:]
-        known = decode(before, skip_special_tokens=True)
-        whole = decode([*before, *written], skip_special_tokens=True)
+        known = decode(before)
+        whole = decode([*before, *written])
         if whole.startswith(known):
             return str(whole[len(known) :])
         # a character of several tokens begins in the prompt
-        return str(decode(written, skip_special_tokens=True))
+        return str(decode(written))
 
     def _pad(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         width = max(map(len, prompts))
@@ -189,6 +213,13 @@ def _only_settings(
         yield
     finally:
         model.generation_config = own
+
+
+def _until_end(written: list[int], model: "PreTrainedModel") -> list[int]:
+    """Return the tokens before the first at which the model ends a text; padding follows it."""
+    own = getattr(model.generation_config, "eos_token_id", None)
+    ends = {own} if isinstance(own, int) else set(own or ())
+    return list(takewhile(lambda token: token not in ends, written))
 
 
 def _last_number(text: str) -> float | None:

@@ -100,6 +100,55 @@ def test_a_completion_ends_before_the_first_stop(tmp_path):
     assert task._cut("a b") == "a b"
 
 
+class Writer:
+    """Stands for a model that writes given tokens after each prompt, and ends a text with token 1."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, written, ends=1):
+        from transformers import GenerationConfig as Settings
+
+        self.written, self.generation_config = written, Settings(eos_token_id=ends)
+
+    def eval(self):
+        return self
+
+    def generate(self, tokens, **settings):
+        return torch.cat([tokens, torch.tensor([self.written] * len(tokens))], 1)
+
+
+def chat_task(stop):
+    """A task whose tokenizer has two special tokens, `<eos>` and `<|im_end|>`."""
+    words = ["<bos>", "<eos>", "<|im_end|>", "two", "ships", "."]
+    plain = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="two"))
+    plain.decoder = decoders.Fuse()
+    task = GenerationTask.__new__(GenerationTask)
+    own = PreTrainedTokenizerFast(tokenizer_object=plain, bos_token="<bos>", eos_token="<eos>")
+    own.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
+    task._context, task._prompts = TaskContext(own, CONTEXT), [[0, 3], [0, 4, 3]]
+    task._config = GenerationConfig(name="g", kind="generation", items="x", stop=stop)
+    return task
+
+
+@pytest.mark.parametrize(
+    ("stop", "written", "text"),
+    [
+        (["<|im_end|>"], [3, 2, 4, 5], "two"),
+        (["ships<|im_end|>"], [3, 4, 2, 5], "two"),
+        ([".<|im_end|>"], [3, 2, 4, 5], "twoships."),
+        (["."], [3, 1, 4, 5], "two"),
+        (["<eos>"], [3, 4, 1, 0], "twoships"),
+    ],
+)
+def test_special_tokens_stop_a_completion_and_are_no_part_of_it(stop, written, text):
+    assert list(chat_task(stop)._complete(Writer(written))) == [(0, text), (1, text)]
+    assert list(chat_task(stop)._complete(Writer(written, ends=[1, 7]))) == [(0, text), (1, text)]
+
+
+def test_of_a_model_without_an_end_the_stops_count_alone():
+    assert list(chat_task(["."])._complete(Writer([3, 1, 4, 5], ends=None)))[0] == (0, "twoships")
+
+
 def test_samples_are_the_same_for_the_same_seed_and_disturb_no_other_draws(tmp_path):
     network = model()
     task = build(tmp_path, ROWS, samples=8, k=2, temperature=2.0)
