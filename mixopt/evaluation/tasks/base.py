@@ -7,6 +7,7 @@ log-probabilities into item results, for merges and for ensembles alike. A `Mode
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -177,8 +178,18 @@ class TaskContext:
         cut = len(before) + len(after) > self.context + 1
         after = after[: self.context]
         before = keep_end(before, max(1, self.context + 1 - len(after)))
-        scored = target[: ends[start + len(after) - 1] - len(prompt)]
-        return Request(before, after), len(scored.encode()), cut
+        if self.tokenizer.is_fast:
+            size = len(target[: ends[start + len(after) - 1] - len(prompt)].encode())
+        else:
+            size = len(target.encode()) - self._count_lost(tokens[start:], len(after))
+        return Request(before, after), max(0, size), cut
+
+    def _count_lost(self, tokens: list[int], kept: int) -> int:
+        """Return the bytes of a text that are not in its first tokens, without the tokens' places."""
+        if kept == len(tokens):
+            return 0
+        decode = partial(self.tokenizer.decode, clean_up_tokenization_spaces=False)
+        return len(decode(tokens).encode()) - len(decode(tokens[:kept]).encode())
 
     def _encode_with_ends(self, prompt: str, target: str) -> tuple[list[int], list[int]]:
         if not self.tokenizer.is_fast:

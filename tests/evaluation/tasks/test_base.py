@@ -62,6 +62,20 @@ def test_a_target_longer_than_the_context_counts_the_bytes_that_are_scored():
     assert target[:size] == tokenizer().decode(request.target)
 
 
+@pytest.mark.parametrize("target", ["x" * 100, "ü" * 50])
+def test_without_places_of_tokens_the_bytes_that_are_scored_are_those_of_their_text(target):
+    from transformers import ByT5Tokenizer
+
+    slow = ByT5Tokenizer(bos_token="<s>")
+    assert not slow.is_fast
+    context = TaskContext(slow, 16)
+    request, size, cut = context.request("the owl", target)
+    assert (len(request.target), size, cut) == (16, 16, True)
+    request, size, cut = context.request("the owl" * 4, target[:4])  # the prompt alone is truncated
+    length = len(target[:4].encode())
+    assert (len(request.target), size, cut) == (length, length, True)
+
+
 def test_metric_of_a_config():
     config = ContinuationConfig(name="c", kind="continuation", items="c.jsonl", capability="prose")
     assert describe_metric(config, "lower") == Metric("c", better="lower", capability="prose")
