@@ -12,7 +12,7 @@ from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext, describe_metric
 from mixopt.evaluation.tasks.choice import Built, ChoiceTask
 from mixopt.evaluation.tasks.items import read_choices, read_items, require_text
-from mixopt.evaluation.tasks.prompt import GAP, Item, PromptBuilder
+from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
 from mixopt.evaluation.tasks.template import Template
 
 
@@ -40,10 +40,10 @@ class BlankPerplexityTask(ChoiceTask):
         for where, row in read_items(config):
             prompt = self._prompter.write(row, where)
             filled, answer = self._fill(row, where)
-            gap = "" if not prompt or prompt.endswith((GAP, "\n", " ")) else " "
-            yield [context.request(prompt, gap + text) for text in filled], answer
+            yield [context.request(prompt, text) for text in filled], answer
 
     def _fill(self, row: Item, where: str) -> tuple[list[str], int]:
+        """Return the statement with each choice in its blank, as it follows its passage."""
         config = self._config
         if self._template is None:
             statement = require_text(row, config.statement_field, where)
@@ -55,7 +55,12 @@ class BlankPerplexityTask(ChoiceTask):
                 f"({config.blank!r}) and needs one; fix the item or the template."
             )
         choices, answer = read_choices(row, config, where)
-        return [statement.replace(config.blank, choice.strip()) for choice in choices], answer
+        passage = (
+            require_text(row, config.prompt_field, where, empty=True) if config.prompt_field else ""
+        )
+        # an instruction without a passage ends with a line
+        gap = "" if not passage or passage.endswith(("\n", " ")) else " "
+        return [gap + statement.replace(config.blank, choice.strip()) for choice in choices], answer
 
     def _solve(self, row: Item, where: str) -> str:
         filled, answer = self._fill(row, where)

@@ -49,9 +49,18 @@ def test_a_passage_and_solved_examples_stand_in_front_and_are_only_read(tmp_path
     first, second = (tokenizer().decode(task.requests[place].context) for place in (0, 2))
     assert texts(task)[0] == " the old owl sings"
     assert first.endswith("birds and ships 0")
-    assert "an examplethe old owl sings" in first
+    assert "an example the old owl sings" in first
     assert "ships 0" not in first[: first.rindex("birds")]  # no item is its own example
-    assert "birds and ships 0the old owl sings" in second
+    assert "birds and ships 0 the old owl sings" in second
+
+
+def test_nothing_stands_before_a_statement_that_begins_a_text_or_a_line(tmp_path):
+    rows = [row | {"passage": passage} for row, passage in zip(ROWS, ("", "a line\n"), strict=True)]
+    task = build(tmp_path, rows, prompt_field="passage", instruction="Read.")
+    assert texts(task) == [
+        "the old owl sings", "the old long ship sings", "one and two", "sea and two"
+    ]  # fmt: skip
+    assert tokenizer().decode(task.requests[0].context).endswith("Read.\n")
 
 
 @pytest.mark.parametrize(
