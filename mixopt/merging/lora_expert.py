@@ -24,6 +24,8 @@ PLAIN_STARTS = ("gaussian", "eva", "orthogonal")
 subtract from the base first, so that their factors are deltas from another model."""
 NAMED_FACTOR = re.compile(r"(?<=\.lora_[AB])\.(\w+)\.weight$")
 """The name of an adapter (`default`) in the name of a factor."""
+BASE_WEIGHT = ".base_layer.weight"
+"""End of the name of a weight that factors adapt."""
 MAX_ALPHA = 1e9
 """Largest accepted `lora_alpha`; a larger one is a damaged config."""
 
@@ -43,7 +45,7 @@ class LoraExpert:
         self._file = find_adapter(folder) or folder / ADAPTER
         self._handle = open_tensors(self._file)
         stored = strip_wrappers(self._handle.keys(), folder)
-        self._stored = _strip_adapter_name(stored)
+        self._stored = _drop_tables(_strip_adapter_name(stored))
         self._names = set(self._stored)
         config = read_adapter_config(folder)
         rank, alpha = _require_rank(config, folder)
@@ -85,6 +87,14 @@ class LoraExpert:
         known = {self._factor(name, side) for name in layout.shapes for side in "AB"}
         self._align(layout)
         foreign = sorted(self._names - known)
+        tied = [name for name in foreign if _weight_of(name) in layout.tied]
+        if tied:
+            weight = _weight_of(tied[0])
+            raise ModelError(
+                f"{self._file} adapts {weight}, which this base ties to {layout.tied[weight]}, so "
+                "that no merge can change it alone; merge the adapter into full weights first (peft's "
+                "merge_and_unload), or leave it out."
+            )
         if foreign:
             raise ModelError(
                 f"{self._file} adapts {foreign[0]}, which this base lacks; {OTHER_BASE}"
@@ -161,6 +171,16 @@ def _strip_adapter_name(stored: Mapping[str, str]) -> dict[str, str]:
     if len(names) != 1:
         return dict(stored)
     return {NAMED_FACTOR.sub(r".weight", name): place for name, place in stored.items()}
+
+
+def _drop_tables(stored: Mapping[str, str]) -> dict[str, str]:
+    """Leave out the base's own weights that peft saves beside the factors of a table."""
+    return {
+        name: place
+        for name, place in stored.items()
+        if not name.endswith(BASE_WEIGHT)
+        or f"{name.removesuffix(BASE_WEIGHT)}.lora_A.weight" not in stored
+    }
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:

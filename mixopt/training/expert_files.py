@@ -23,7 +23,8 @@ def save_expert(model: "PreTrainedModel", folder: Path) -> None:
         folder: Existing folder that receives the files.
     """
     if hasattr(model, "peft_config"):
-        model.save_pretrained(str(folder), safe_serialization=True)
+        # tables that factors adapt are the base's; peft would write them out beside the factors
+        model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
         return
     # with stored buffers (Gemma 4, DeepSeek and others have some), which a merge reads of every expert
     tensors = {name: t.detach().float().cpu().contiguous() for name, t in mergeable(model).items()}

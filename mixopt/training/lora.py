@@ -39,13 +39,15 @@ def add_factors(model: "PreTrainedModel", settings: LoraConfig, seed: int) -> "P
     import peft
 
     attention = sorted(_attention_layers(model))
+    embedding = model.get_input_embeddings()
     config = peft.LoraConfig(
         r=settings.rank, lora_alpha=settings.alpha, target_modules=settings.target_modules,
         task_type="CAUSAL_LM",
     )  # fmt: skip
     with torch.random.fork_rng(), warnings.catch_warnings():
-        # of patterns that peft wrote itself, for what is refused below
+        # of patterns that peft wrote itself, and of tied tables, for what is refused below
         warnings.filterwarnings("ignore", "The following .*_pattern keys did not match")
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
         torch.manual_seed(seed)
         try:
             adapted = peft.get_peft_model(model, config)
@@ -62,7 +64,34 @@ def add_factors(model: "PreTrainedModel", settings: LoraConfig, seed: int) -> "P
             "whose factors no merge can add; name other layers in "
             f"training.lora.target_modules{example} or set training.method: full."
         )
+    _refuse_tables(adapted, embedding)
     return adapted
+
+
+def _refuse_tables(adapted: "PreTrainedModel", embedding: torch.nn.Module) -> None:
+    """Refuse factors of the input embeddings, and of an output table that is tied to them.
+
+    Args:
+        adapted: Model with factors.
+        embedding: Its input embeddings without them.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    for path, module in adapted.named_modules():
+        if not isinstance(module, LoraLayer):
+            continue
+        table = module.get_base_layer()
+        if isinstance(table, torch.nn.Embedding):
+            what = "input embeddings"
+        elif getattr(table, "weight", None) is embedding.weight:
+            what = "an output table that is tied to the input embeddings"
+        else:
+            continue
+        name = path.rpartition(".")[2]
+        raise ModelError(
+            f"The target modules of LoRA include {name}, {what}, whose factors no merge can add; leave "
+            f"{name} out of training.lora.target_modules or set training.method: full."
+        )
 
 
 def _attention_layers(model: torch.nn.Module) -> set[str]:

@@ -37,6 +37,19 @@ def test_adapter_of_another_architecture_is_refused(tmp_path):
         ModelMerger(model("gpt2"), [open_expert(tmp_path / "e")])
 
 
+def test_an_adapter_of_a_tied_head_is_refused_by_its_name(tmp_path):
+    make_lora(model("llama"), tmp_path / "e")
+    file = tmp_path / "e" / "adapter_model.safetensors"
+    factors = load_file(file)
+    factors["base_model.model.lm_head.lora_A.weight"] = torch.zeros(4, 16)
+    factors["base_model.model.lm_head.lora_B.weight"] = torch.zeros(300, 4)
+    save_file(factors, file)
+    with pytest.raises(
+        ModelError, match=r"lm_head.weight, which this base ties to model.embed_tokens"
+    ):
+        open_expert(tmp_path / "e").check(Layout.of(model("llama")))
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -2,10 +2,14 @@ import logging
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mixopt.config.training import LoraConfig
 from mixopt.errors import ModelError
+from mixopt.merging.expert import open_expert
+from mixopt.training.base_model import Layout
+from mixopt.training.expert_files import save_expert
 from mixopt.training.lora import add_factors, warn_of_frozen_experts
 
 SIZES = {
@@ -52,3 +56,46 @@ def test_factors_depend_on_their_seed_alone():
     one, same, other = factors(0), factors(0), factors(1)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not any(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("target", "tied", "what"),
+    [
+        ("embed_tokens", False, "input embeddings"),
+        ("lm_head", True, "an output table that is tied"),
+    ],
+)
+def test_tables_that_no_merge_can_change_are_refused(target, tied, what):
+    def build(device):
+        config = AutoConfig.for_model("llama", **SIZES, tie_word_embeddings=tied)
+        with torch.device(device):
+            return AutoModelForCausalLM.from_config(config)
+
+    settings = LoraConfig(target_modules=["q_proj", target])
+    for device in ("meta", "cpu"):
+        with pytest.raises(ModelError, match=f"include {target}, {what}.*leave {target} out"):
+            add_factors(build(device), settings, 0)
+
+
+def test_an_output_table_of_its_own_is_adapted_and_merged(tmp_path):
+    config = AutoConfig.for_model("llama", **SIZES, tie_word_embeddings=False)
+    base = AutoModelForCausalLM.from_config(config)
+    table = base.lm_head.weight.detach().clone()
+    adapted = add_factors(base, LoraConfig(target_modules=["q_proj", "lm_head"], rank=2), 0)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.5)
+    save_expert(adapted, tmp_path / "ours")
+    # with the base's table beside its factors
+    adapted.save_pretrained(str(tmp_path / "peft"), save_embedding_layers=True)
+    assert any(
+        "base_layer" in n for n in load_file(tmp_path / "peft" / "adapter_model.safetensors")
+    )
+    expected = adapted.merge_and_unload().lm_head.weight.detach() - table
+    assert expected.abs().max() > 0
+    layout = Layout.of(AutoModelForCausalLM.from_config(config))
+    for folder in ("ours", "peft"):
+        expert = open_expert(tmp_path / folder)
+        expert.check(layout)
+        torch.testing.assert_close(expert.delta("lm_head.weight", table), expected)

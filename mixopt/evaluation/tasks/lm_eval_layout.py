@@ -22,8 +22,9 @@ def _describe(value: Any) -> Any:
         return [_describe(each) for each in value]
     if isinstance(value, partial):
         return ["partial", *map(_describe, (value.func, value.args, value.keywords))]
-    if callable(value) or type(value).__repr__ is object.__repr__:
-        return _source(value if hasattr(value, "__qualname__") else type(value))
+    kind: Any = type(value)
+    if callable(value) or kind.__repr__ is object.__repr__:
+        return _source(value if hasattr(value, "__qualname__") else kind)
     return value
 
 
