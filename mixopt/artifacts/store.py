@@ -296,22 +296,39 @@ class RankZeroStore(ArtifactStore):
     def get_or_build(self, artifact: Artifact, build: Build) -> Path:
         """Return the artifact's folder; the processes that build its kind call `build` if needed.
 
+        A process that fails while all of them train ends at once, unless all fail alike: the others wait
+        for it inside the training, and are ended by their launcher.
+
         Raises:
             RunError: The first process failed; it reports the cause itself.
+            DivergedError: The training diverged, as all processes find.
         """
-        # where another process looks, a network file system may be late
-        missing = self._ranks.broadcast(self._ranks.is_main and self.find(artifact) is None)
+        trains_together, is_begun = artifact.kind in COLLECTIVE, False
         error: Exception | None = None
-        try:
-            if self._ranks.is_main:
-                super().get_or_build(artifact, build)
-            elif missing and artifact.kind in COLLECTIVE:
+        if self._ranks.is_main:
+
+            def begin(scratch: Path) -> None:
+                nonlocal is_begun
+                if trains_together:
+                    # only here is it sure that it is missing, and that no other launch builds it
+                    is_begun = self._ranks.broadcast(True)
+                build(scratch)
+
+            try:
+                super().get_or_build(artifact, begin)
+            except Exception as failure:
+                error = failure
+            if trains_together and not is_begun:
+                self._ranks.broadcast(False)
+        elif trains_together and (is_begun := self._ranks.broadcast(None)):
+            try:
                 with tempfile.TemporaryDirectory() as scratch:
                     build(Path(scratch))
-        except Exception as failure:
-            error = failure
-        # a process reports its failure after the others have finished; launchers kill all ranks of a
-        # failed training step
+            except Exception as failure:
+                error = failure
+        if is_begun and error is not None and not isinstance(error, DivergedError):
+            self._ranks.abort(error)
+        # what the first process builds alone, and a divergence, which all find, leave them in step
         failed = self._ranks.broadcast(None if error is None else str(error))
         if error is not None:
             raise error

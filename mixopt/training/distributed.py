@@ -5,14 +5,16 @@ full, also where FSDP has sharded them.
 """
 
 import os
+import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
-from mixopt.errors import RunError
+from mixopt.errors import MixoptError, RunError
 from mixopt.training.tensor_names import WRAPPERS
 
 if TYPE_CHECKING:
@@ -70,6 +72,21 @@ class ProcessGroup:
         """Wait until all processes have reached this call."""
         if self.world_size > 1:
             torch.distributed.barrier()
+
+    def abort(self, error: Exception) -> NoReturn:
+        """Print an error and end this process at once; the launcher then ends the others.
+
+        The others may wait for this process inside a training step, where nothing can be told to them.
+
+        Args:
+            error: What this process failed with.
+        """
+        if not isinstance(error, MixoptError):
+            traceback.print_exception(error)
+        print(f"mixopt: process {self.rank} of the launch failed: {error}", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(getattr(error, "exit_code", 1))  # an ordinary exit waits for the others too
 
     def broadcast(self, value: Any) -> Any:
         """Return the main process's `value` in all processes."""

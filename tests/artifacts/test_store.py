@@ -1,6 +1,7 @@
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,10 @@ def test_many_keys_of_one_candidate_are_no_rebuild(tmp_path, caplog):
     assert messages == ["candidate is built again: weights was [0.1, 0.9] and is [0.2, 0.8]."]
 
 
+class AbortedError(BaseException):
+    """Ends a process of a launch, here a thread."""
+
+
 class Two:
     """Two threads that agree as the processes of a launch do."""
 
@@ -125,6 +130,9 @@ class Two:
                 both.barrier.wait()
                 return sent
 
+            def abort(self, error):
+                raise AbortedError from error
+
         return Rank()
 
 
@@ -140,7 +148,7 @@ def build_on_both(tmp_path, kind, build):
         try:
             store = RankZeroStore(tmp_path, both.rank(own))
             found[own] = store.get_or_build(Artifact(kind, "web", {"a": 1}), own_build)
-        except Exception as error:
+        except (Exception, AbortedError) as error:
             found[own] = error
 
     threads = [threading.Thread(target=walk, args=(own,), name=f"rank {own}") for own in range(2)]
@@ -200,6 +208,47 @@ def test_every_process_reports_a_failure(tmp_path):
     assert isinstance(found[0], DivergedError)
     assert isinstance(found[1], RunError)
     assert "The first process failed: The loss stopped" in str(found[1])
+
+
+@pytest.mark.parametrize("failing", [(0,), (1,), (0, 1)])
+def test_a_process_that_fails_while_all_train_ends_at_once(tmp_path, failing):
+    """It may not wait for the others, which wait for it inside a training step."""
+    cause = StorageError("The disk is full.")
+
+    def build(own, scratch):
+        if own in failing:
+            raise cause
+        raise AbortedError  # the launcher ends it
+
+    found, built = build_on_both(tmp_path, "experts", build)
+    assert built == [0, 1]
+    assert {type(error) for error in found.values()} == {AbortedError}
+    assert [own for own in (0, 1) if found[own].__cause__ is cause] == list(failing)
+    assert bool(ArtifactStore(tmp_path).failures()) == (0 in failing)
+
+
+def test_nobody_trains_what_another_launch_is_training(tmp_path):
+    """The first process waits for the lock, and finds the artifact finished."""
+    artifact = Artifact("experts", "web", {"a": 1})
+    begun, found = threading.Event(), []
+
+    def build_elsewhere(scratch):
+        begun.set()
+        while threading.active_count() < before + 3:  # the two processes have been started
+            time.sleep(0.01)
+        time.sleep(0.3)
+        write_rank("elsewhere", scratch)
+
+    before = threading.active_count()
+    other = threading.Thread(
+        target=lambda: found.append(ArtifactStore(tmp_path).get_or_build(artifact, build_elsewhere))
+    )
+    other.start()
+    begun.wait()
+    both, built = build_on_both(tmp_path, "experts", write_rank)
+    other.join()
+    assert built == []
+    assert both == {0: found[0], 1: found[0]}
 
 
 @pytest.mark.parametrize("other", [

@@ -29,11 +29,32 @@ for command in json.loads(sys.argv[1]):
 """
 
 
+FAILING = """
+import sys
+from pathlib import Path
+import torch
+from mixopt.artifacts.artifact import Artifact
+from mixopt.artifacts.store import RankZeroStore
+from mixopt.errors import ModelError
+from mixopt.training.distributed import ProcessGroup
+
+folder, failing, kind = sys.argv[1:]
+processes = ProcessGroup.launched(cpu=True)
+
+def build(scratch):
+    if processes.rank == int(failing):
+        raise ModelError("ran out of memory") if kind == "ours" else RuntimeError("a card is gone")
+    torch.distributed.all_reduce(torch.ones(1))  # a training step, in which it waits for the other
+
+RankZeroStore(Path(folder), processes).get_or_build(Artifact("experts", "web", {}), build)
+"""
+
+
 def torchrun(script, *arguments, **more):
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
          str(script), *arguments], capture_output=True, text=True, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **more},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **more}, timeout=600,
     )  # fmt: skip
 
 
@@ -102,3 +123,16 @@ def test_only_training_is_spread_so(launched):
     _, done = launched
     assert done.returncode != 0
     assert "train experts together and do nothing else; launch `mixopt train`" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("failing", "kind", "told"), [
+    (0, "ours", "process 0 of the launch failed: ran out of memory"),
+    (1, "theirs", "process 1 of the launch failed: a card is gone"),
+])  # fmt: skip
+def test_a_process_that_fails_ends_the_launch(tmp_path, failing, kind, told):
+    (tmp_path / "failing.py").write_text(FAILING)
+    done = torchrun(tmp_path / "failing.py", str(tmp_path / "store"), str(failing), kind)
+    assert done.returncode != 0
+    assert f"mixopt: {told}" in done.stderr
+    assert ("Traceback" in done.stderr.partition("mixopt: ")[0]) == (kind == "theirs")
