@@ -175,10 +175,20 @@ def _check_compositions(study: "StudyConfig") -> None:
 
 def _check_expert_length(study: "StudyConfig") -> None:
     training = study.training
-    if training.expert_length > training.tokens and not study.gives_all_experts:
+    length, warmup = training.expert_length, training.warmup_share * training.tokens
+    if study.gives_all_experts:
+        return
+    if length > training.tokens:
         raise ValueError(
-            f"training.expert_tokens: {training.expert_length:,} is more than the {training.tokens:,} "
-            "tokens of a run; lower it, raise training.tokens, or give every expert its checkpoint"
+            f"training.expert_tokens: {length:,} is more than the {training.tokens:,} tokens of a run; "
+            "lower it, raise training.tokens, or give every expert its checkpoint"
+        )
+    # experts have the warm-up of runs: the first part of a run is a short run
+    if length < warmup:
+        raise ValueError(
+            f"training.expert_tokens: {length:,} ends within the warm-up of {round(warmup):,} tokens, "
+            f"which is warmup_share: {training.warmup_share:g} of training.tokens, and no expert would "
+            "reach the learning rate; raise expert_tokens or lower warmup_share"
         )
 
 

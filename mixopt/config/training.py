@@ -45,7 +45,8 @@ class TrainingConfig(ConfigModel):
     """Tokens per optimizer step, over all devices, of which the closest batch that can be divided over
     devices and forward passes is trained; the Step Law's if left out."""
     warmup_share: Share = 0.05
-    """Share of the steps over which the rate warms up."""
+    """Share of the steps of `tokens` over which the rate warms up; shorter trainings, such as those of
+    experts, warm up over as many."""
     schedule: LearningRateSchedule = "constant"
     """Learning rate after the warm-up; merges work best with `constant` (MergeMix)."""
     decay_share: Annotated[float, Field(gt=0, le=1)] = 1.0

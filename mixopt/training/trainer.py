@@ -217,9 +217,9 @@ def count_decay_steps(training: TrainingConfig, steps: int, warmup: int) -> int:
     Args:
         training: The config, whose schedule is not constant.
         steps: Of the whole training.
-        warmup: Of them, over which the rate rises.
+        warmup: Steps over which the rate rises; a training that ends before them does not decay.
     """
-    return min(round(training.decay_share * steps), steps - warmup)
+    return max(0, min(round(training.decay_share * steps), steps - warmup))
 
 
 def _averaged_steps(training: TrainingConfig, steps: int) -> dict[int, float]:

@@ -49,6 +49,18 @@ def test_experts_are_no_longer_than_runs(tmp_path):
         load_study(toy.write_study(tmp_path, training=training))
 
 
+def test_experts_are_longer_than_the_warm_up_of_runs(tmp_path):
+    training = toy.study_plain()["training"] | {"warmup_share": 0.25, "expert_tokens": 1000}
+    assert load_study(toy.write_study(tmp_path, training=training))
+    training["expert_tokens"] = 999
+    told = r"expert_tokens: 999 ends within the warm-up of 1,000 tokens, .* warmup_share: 0.25 of"
+    with pytest.raises(ConfigError, match=told):
+        load_study(toy.write_study(tmp_path, training=training))
+    training |= {"expert_tokens": None, "warmup_share": 0.6}
+    with pytest.raises(ConfigError, match="expert_tokens: 2,000 ends within the warm-up of 2,400"):
+        load_study(toy.write_study(tmp_path, training=training))
+
+
 def test_experts_of_the_command_line_may_have_read_more_than_a_run_too(tmp_path):
     base = {"kind": "pretrained", "path": "base", "context": 32}
     training = toy.study_plain()["training"] | {"expert_tokens": 100_000_000}

@@ -341,3 +341,9 @@ def test_losses_are_means_weighted_by_their_steps():
     # what is logged after the last of the steps is in none, as without a checkpoint
     assert list(trainer.merge_losses(pairs, 2)) == [(2, 1.0), (4, 0.1), (6, 4.0)]
     assert list(trainer.merge_losses([(1, 6.0), (3, 3.0)], 3)) == [(3, 4.0)]
+
+
+def test_a_training_that_ends_in_its_warm_up_does_not_decay():
+    config = TrainingConfig(tokens=1, schedule="cosine", decay_share=0.5)
+    steps = [trainer.count_decay_steps(config, n, warmup=95) for n in (57, 95, 100, 400)]
+    assert steps == [0, 0, 5, 200]
