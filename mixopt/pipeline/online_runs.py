@@ -222,7 +222,10 @@ def _settings(
         60 * context.config.executor.checkpoint_minutes,
         partial(context.store.save_work, artifact),
     )
-    return OnlineSettings(training.method, config, step, plan, context.device, checkpoints)
+    return OnlineSettings(
+        training.method, config, step, plan, context.device, checkpoints,
+        seed=_seed(context, training.seed),
+    )  # fmt: skip
 
 
 def _on_device(context: StudyContext, model: "PreTrainedModel") -> "PreTrainedModel":

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -80,6 +80,7 @@ class OnlineSettings:
         plan: Steps and sequences.
         device: That trains.
         checkpoints: Where unfinished work is kept.
+        seed: Of dropout.
     """
 
     name: str
@@ -88,6 +89,7 @@ class OnlineSettings:
     plan: BatchPlan
     device: Device
     checkpoints: CheckpointManager
+    seed: int = 0
 
     @property
     def in_bfloat16(self) -> bool:
@@ -246,8 +248,10 @@ def run_steps(
     """
     manager, path = settings.checkpoints, list[list[float]]()
     latest = manager.latest()
+    # whatever this process did before
+    torch.manual_seed(settings.seed)
     if latest is not None:
-        path = _load(latest, models, optimizers, others)
+        path = _load(latest, settings.device, models, optimizers, others)
     steps = settings.plan.steps
     last_saved = time.monotonic()
     work = Work(f"training {settings.name}", total=steps, unit="step", done=len(path))
@@ -256,25 +260,29 @@ def run_steps(
             path.append(step(number).tolist())
             work.advance()
             if number + 1 < steps and time.monotonic() - last_saved >= manager.interval_s:
-                _save(manager, number + 1, path, models, optimizers, others)
+                _save(settings, number + 1, path, models, optimizers, others)
                 last_saved = time.monotonic()
     return np.array(path)
 
 
 def _save(
-    manager: CheckpointManager,
+    settings: OnlineSettings,
     number: int,
     path: list[list[float]],
     models: Sequence[torch.nn.Module],
     optimizers: Sequence[torch.optim.Optimizer],
     others: Sequence[HasState],
 ) -> None:
+    manager = settings.checkpoints
     folder = manager.folder / f"checkpoint-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         "models": [_trained(model) for model in models],
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "random": torch.get_rng_state(),
+        "device_random": None
+        if (own := _generator(settings.device)) is None
+        else own.get_rng_state(),
     }
     torch.save(tensors, folder / TENSORS)
     plain = {"path": path, "others": [other.state() for other in others]}
@@ -284,6 +292,7 @@ def _save(
 
 def _load(
     folder: Path,
+    device: Device,
     models: Sequence[torch.nn.Module],
     optimizers: Sequence[torch.optim.Optimizer],
     others: Sequence[HasState],
@@ -297,11 +306,20 @@ def _load(
     for optimizer, kept in zip(optimizers, tensors["optimizers"], strict=True):
         optimizer.load_state_dict(kept)
     torch.set_rng_state(tensors["random"])
+    # a checkpoint of an earlier version has none
+    if (own := _generator(device)) is not None and tensors.get("device_random") is not None:
+        own.set_rng_state(tensors["device_random"])
     plain = json.loads((folder / STATE).read_text())
     for other, kept in zip(others, plain["others"], strict=True):
         other.restore(kept)
     path: list[list[float]] = plain["path"]
     return path
+
+
+def _generator(device: Device) -> Any:
+    """Return the module of an accelerator that gets and sets its random state, if it has one."""
+    module = getattr(torch, device.name, None)
+    return module if hasattr(module, "get_rng_state") else None
 
 
 def _trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:

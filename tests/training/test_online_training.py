@@ -1,3 +1,7 @@
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +21,7 @@ from mixopt.training.domain_sequences import DomainSequences
 from mixopt.training.online_training import (
     OnlineSettings,
     by_domain,
+    run_steps,
     token_losses,
     train_with_weights,
 )
@@ -33,7 +38,7 @@ def corpora(tmp_path_factory):
     return {name: make(folder, name)[0] for name in NAMES}
 
 
-def settings(folder, steps=6, rate=3e-3, interval_s=1e9, **more):
+def settings(folder, steps=6, rate=3e-3, interval_s=1e9, seed=0, **more):
     config = TrainingConfig(
         tokens=steps * 6 * 32,
         learning_rate=rate,
@@ -45,7 +50,7 @@ def settings(folder, steps=6, rate=3e-3, interval_s=1e9, **more):
     step = resolve_hyperparameters(config, 1000)
     plan = BatchPlan.of(config, step, 32, 1, vocabulary=300)
     manager = CheckpointManager(folder / "work", interval_s)
-    return OnlineSettings("toy", config, step, plan, DEVICE, manager)
+    return OnlineSettings("toy", config, step, plan, DEVICE, manager, seed)
 
 
 def sequences(corpora):
@@ -151,9 +156,52 @@ def test_training_lowers_the_loss_and_follows_the_probabilities(corpora, tmp_pat
     assert np.array(batches.state()["read"]) == pytest.approx([36, 18, 6], abs=1)
 
 
-def test_a_training_that_was_stopped_goes_on_bit_for_bit(corpora, tmp_path):
+def with_dropout():
+    model = family("gpt2")
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    return model
+
+
+def test_dropout_depends_on_the_seed_alone(corpora, tmp_path):
+    def train(before, seed):
+        model = with_dropout()
+        torch.manual_seed(before)  # what the process did
+        weights = DoReMiWeights(3, 1.0, 0.0)
+        of = settings(tmp_path / f"{before}-{seed}", seed=seed)
+        return train_with_weights(model, sequences(corpora), weights, of).tolist()
+
+    assert train(1, 5) == train(2, 5) != train(3, 6)
+
+
+def test_the_random_state_of_an_accelerator_is_kept(corpora, tmp_path, monkeypatch):
+    states = iter(range(1, 10))
+    restored = []
+    card = SimpleNamespace(
+        get_rng_state=lambda: torch.tensor([next(states)]),
+        set_rng_state=lambda state: restored.append(state.item()),
+    )
+    monkeypatch.setattr(torch, "card", card, raising=False)
+    device, of = Device("card", torch.float32), settings(tmp_path)
+    of = replace(of, device=device, checkpoints=replace(of.checkpoints, interval_s=0))
+    model = torch.nn.Linear(1, 1)
+
+    def stop(number):
+        if number == 3:
+            raise KeyboardInterrupt
+        return np.ones(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_steps(stop, of, [model], [torch.optim.SGD(model.parameters())], [])
+    run_steps(lambda _: np.ones(1), of, [model], [torch.optim.SGD(model.parameters())], [])
+    assert restored == [3]  # of the last checkpoint
+
+
+@pytest.mark.parametrize("make_model", [partial(family, "llama"), with_dropout])
+def test_a_training_that_was_stopped_goes_on_bit_for_bit(corpora, tmp_path, make_model):
     def start(folder, stop=None):
-        model, weights = family("llama"), Exp3Weights(np.full(3, 1 / 3), 0)
+        model, weights = make_model(), Exp3Weights(np.full(3, 1 / 3), 0)
         batches = sequences(corpora)
         if stop is not None:
             draw = batches.draw
