@@ -7,12 +7,14 @@ they would not be restored.
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
+from mixopt.errors import UserError
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.distributed import is_sharded, trained_tensors
 from mixopt.training.expert_files import load_parameters
@@ -20,6 +22,28 @@ from mixopt.training.expert_files import load_parameters
 PARAMETERS = "parameters.safetensors"
 SUMS = "sums.safetensors"
 LOSSES = "losses.json"
+SHARDS = "pytorch_model_fsdp*"
+"""Files and folders of a checkpoint that the Trainer saves with FSDP."""
+
+
+def check_shards(checkpoint: Path, name: str, *, is_sharded: bool) -> None:
+    """Check that a checkpoint can be continued here: FSDP alone reads those of FSDP, and no others.
+
+    Args:
+        checkpoint: By the Trainer.
+        name: Of the training.
+        is_sharded: Whether this training shards the model by FSDP.
+
+    Raises:
+        UserError: It was saved with FSDP and this training goes without, or the reverse.
+    """
+    if any(checkpoint.glob(SHARDS)) == is_sharded:
+        return
+    before, now = ("without FSDP", "with it") if is_sharded else ("with FSDP", "without it")
+    raise UserError(
+        f"The training of {name!r} was begun {before} and cannot go on {now}; start it as it was begun, "
+        f"or remove {checkpoint.parent} to train it from its first step."
+    )
 
 
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]

@@ -28,7 +28,7 @@ from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
 from mixopt.errors import DivergedError, ModelError
 from mixopt.io.progress import Work
 from mixopt.training.batch_plan import BatchPlan
-from mixopt.training.checkpoint_callback import CheckpointCallback
+from mixopt.training.checkpoint_callback import CheckpointCallback, check_shards
 from mixopt.training.checkpoint_weights import checkpoint_weights
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.dataset import MixtureDataset
@@ -92,6 +92,7 @@ def train(
     Raises:
         DivergedError: The loss became infinite or NaN; the message names run and step.
         ModelError: A forward pass does not fit into memory, or the first gradient is not finite.
+        UserError: The last checkpoint was saved with FSDP and this training is without, or the reverse.
     """
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
@@ -134,6 +135,7 @@ def train(
     try:
         resumed = checkpointing.resumed_from
         if resumed is not None:
+            check_shards(resumed, name, is_sharded=trainer.is_fsdp_enabled)
             log.info("Training of %s goes on from step %s.", name, resumed.name.rpartition("-")[2])
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     except torch.OutOfMemoryError:

@@ -12,6 +12,7 @@ from transformers import TrainerControl
 
 from mixopt.artifacts.artifact import seal
 from mixopt.config.loader import load_study
+from mixopt.errors import UserError
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.training_runs import base_run, build_run, expert_run
@@ -149,6 +150,19 @@ def test_a_checkpoint_is_saved_as_soon_as_the_interval_has_passed(
     assert saved == expected
     if seconds == 1:  # processes need not agree at each step
         assert len(looks) == 1
+
+
+def test_a_checkpoint_goes_on_as_it_was_begun(tmp_path):
+    whole, shards = tmp_path / "checkpoint-1", tmp_path / "checkpoint-2"
+    whole.mkdir()
+    shards.mkdir()
+    (shards / "pytorch_model_fsdp.bin").touch()
+    checkpoint_callback.check_shards(whole, "birds", is_sharded=False)
+    checkpoint_callback.check_shards(shards, "birds", is_sharded=True)
+    with pytest.raises(UserError, match="without FSDP and cannot go on with it; .* remove /"):
+        checkpoint_callback.check_shards(whole, "birds", is_sharded=True)
+    with pytest.raises(UserError, match="with FSDP and cannot go on without it; start it as"):
+        checkpoint_callback.check_shards(shards, "birds", is_sharded=False)
 
 
 def test_short_trainings_write_no_checkpoint(undisturbed, tmp_path, monkeypatch):

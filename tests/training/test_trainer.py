@@ -11,10 +11,11 @@ from models_for_tests import model, open_corpus, tokenizer
 from safetensors.torch import load_file
 
 from mixopt import Mixture
+from mixopt.artifacts.artifact import seal
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig
 from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
-from mixopt.errors import DivergedError, ModelError
+from mixopt.errors import DivergedError, ModelError, UserError
 from mixopt.merging.expert import open_expert
 from mixopt.training import trainer
 from mixopt.training.base_model import Layout, mergeable
@@ -347,3 +348,13 @@ def test_a_training_that_ends_in_its_warm_up_does_not_decay():
     config = TrainingConfig(tokens=1, schedule="cosine", decay_share=0.5)
     steps = [trainer.count_decay_steps(config, n, warmup=95) for n in (57, 95, 100, 400)]
     assert steps == [0, 0, 5, 200]
+
+
+def test_a_checkpoint_of_shards_is_not_continued_without_fsdp(corpora, tmp_path):
+    checkpoint = tmp_path / "checkpoint-3"
+    (checkpoint / "pytorch_model_fsdp_0").mkdir(parents=True)
+    seal(checkpoint, {}, 0.0)
+    with pytest.raises(
+        UserError, match=r"'birds' was begun with FSDP and cannot go on without it;"
+    ):
+        run(corpora, tmp_path, TrainingConfig(tokens=2000))
