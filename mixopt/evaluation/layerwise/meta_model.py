@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.func import functional_call
 
-from mixopt.errors import ModelError
+from mixopt.errors import ModelError, one_line
 from mixopt.training.base_model import Layout, mergeable
 from mixopt.training.device import Device
 from mixopt.training.model_loading import load_config
@@ -183,21 +183,36 @@ class MetaModel:
 
     @torch.inference_mode()
     def _check_chain(self) -> None:
-        """Check that no argument of a layer but its hidden states depends on the weights."""
-        ids = torch.zeros(1, 2, dtype=torch.long, device=self.device)
-        runs = []
-        for value in (0.5, -1.5):
-            fill = partial(torch.full, fill_value=value, dtype=self.dtype, device=self.device)
-            outside = {name: fill(self._metas[name].shape) for name in self.outside}
-            table = fill((2, self.width))
-            runs.append(self.run(outside, (table, table), {"input_ids": ids, "use_cache": False}))
-        if len(runs[0].calls) != len(self.layers):
+        """Check that layers are given hidden states and nothing else that depends on model or tokens."""
+        ids = torch.tensor([[1, 0]], device=self.device)  # unlike the places of tokens
+        one, other = (self._try_run(ids, value) for value in (0.5, -1.5))
+        if len(one.calls) != len(self.layers):
             raise LayerwiseError("not all of its layers are called")
-        for one, other in zip(runs[0].calls, runs[1].calls, strict=True):
-            if not _same(one.args, other.args) or not _same(one.kwargs, other.kwargs):
+        if one.hidden is None or one.hidden.shape != (*ids.shape, self.width):
+            raise LayerwiseError("its hidden states are not one vector for each token")
+        for call, again in zip(one.calls, other.calls, strict=True):
+            if not _same(call.args, again.args) or not _same(call.kwargs, again.kwargs):
                 raise LayerwiseError(
                     "its layers are given more than the hidden states of the last one"
                 )
+            if any(_equal_ids(tensor, ids) for tensor in _tensors([call.args, call.kwargs])):
+                raise LayerwiseError("its layers are given the tokens")
+
+    def _try_run(self, ids: torch.Tensor, value: float) -> ForwardPass:
+        fill = partial(torch.full, fill_value=value, dtype=self.dtype, device=self.device)
+        outside = {name: fill(self._metas[name].shape) for name in self.outside}
+        table = fill((2, self.width))
+        try:
+            return self.run(outside, (table, table), {"input_ids": ids, "use_cache": False})
+        except LayerwiseError:
+            raise
+        except (
+            Exception
+        ) as error:  # whatever a model's own code raises, such as where layers return pairs
+            raise LayerwiseError(
+                f"its forward pass cannot be run around its layers, {type(error).__name__}: "
+                f"{one_line(error)}"
+            ) from error
 
 
 def _open(folder: Path, device: Device) -> "PreTrainedModel":
@@ -222,6 +237,21 @@ def _find_layers(model: torch.nn.Module) -> tuple[str, list[torch.nn.Module]]:
         raise LayerwiseError("it has no list of layers")
     name = max(outermost, key=lambda n: sum(p.numel() for p in lists[n].parameters()))
     return name, list(lists[name])
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in nested arguments."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors(each)
+
+
+def _equal_ids(tensor: torch.Tensor, ids: torch.Tensor) -> bool:
+    return tensor.dtype == ids.dtype and torch.equal(tensor.reshape(-1), ids.reshape(-1))
 
 
 def _same(one: Any, other: Any) -> bool:

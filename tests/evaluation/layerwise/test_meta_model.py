@@ -69,3 +69,44 @@ def test_an_output_table_with_a_bias_is_refused(tmp_path):
     folder = save_model(tmp_path, AutoModelForCausalLM.from_config(config))
     with pytest.raises(LayerwiseError, match="more than a table"):
         MetaModel(folder, CPU)
+
+
+SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "num_key_value_heads": 2, "vocab_size": 300, "pad_token_id": None}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "words"),
+    [
+        ("bamba", {"attn_layer_indices": [1], "mamba_n_heads": 4, "mamba_d_head": 16},
+         "cannot be run around its layers, ValueError: not enough values to unpack"),
+        ("rwkv", {"attention_hidden_size": 32, "context_length": 64},
+         "cannot be run around its layers, ValueError: not enough values to unpack"),
+        ("deepseek_v4", {"head_dim": 8, "n_routed_experts": 4, "num_experts_per_tok": 2,
+                         "moe_intermediate_size": 16}, "not one vector for each token"),
+    ],
+)  # fmt: skip
+def test_layers_that_return_more_than_hidden_states_are_refused(tmp_path, name, fields, words):
+    from transformers import AutoConfig
+
+    AutoConfig.for_model(name, **SMALL, **fields).save_pretrained(tmp_path)
+    with pytest.raises(LayerwiseError, match=words):
+        MetaModel(tmp_path, CPU)
+
+
+def test_layers_that_are_given_the_tokens_are_refused(tmp_path, monkeypatch):
+    from transformers import LlamaModel
+
+    forward = LlamaModel.forward
+
+    def with_tokens(self, input_ids=None, **kwargs):
+        for layer in self.layers:
+            layer.register_forward_pre_hook(
+                lambda _, args, kw: (args, kw | {"more": {"ids": input_ids}}), with_kwargs=True
+            )
+        return forward(self, input_ids=input_ids, **kwargs)
+
+    folder = save_model(tmp_path, family("llama"))
+    monkeypatch.setattr(LlamaModel, "forward", with_tokens)
+    with pytest.raises(LayerwiseError, match="are given the tokens"):
+        MetaModel(folder, CPU)
