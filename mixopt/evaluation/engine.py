@@ -35,7 +35,7 @@ from mixopt.merging.merge import (
     warn_if_unrelated,
 )
 from mixopt.merging.origin_warnings import warn_of_origin
-from mixopt.training.base_model import Base, Layout, mergeable
+from mixopt.training.base_model import Base, Layout, describe_config_file, mergeable
 from mixopt.training.device import Device
 from mixopt.training.model_loading import load_model
 
@@ -248,7 +248,8 @@ def _in_memory_names(folder: Path, base: Base, store: ArtifactStore) -> Path:
     files = sorted(folder.glob("*.safetensors"))
     if not files or _has_names_of(Checkpoint(folder), base.layout):
         return folder
-    key = {"files": [hash_file(file) for file in files]}
+    config = describe_config_file(folder / "config.json")  # of which the outline is built
+    key = {"files": [hash_file(file) for file in files], "config": config}
     return store.get_or_build(Artifact("renamed", folder.name, key), partial(_save_renamed, folder))
 
 

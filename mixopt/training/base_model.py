@@ -78,8 +78,12 @@ def _strip(named: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]
     return {WRAPPERS.sub("", name): tensor for name, tensor in named}
 
 
-def _stable_config(file: Path) -> str:
-    """Return what a configuration says of the model, without fields that depend on who saved it."""
+def describe_config_file(file: Path) -> str:
+    """Return what a configuration says of the model, without fields that depend on who saved it.
+
+    Args:
+        file: The `config.json` of a model.
+    """
 
     def drop(fields: dict[str, object]) -> dict[str, object]:
         return {name: value for name, value in fields.items() if name not in UNSTABLE}
@@ -130,7 +134,7 @@ class Base:
         config = self.config  # refused here where transformers cannot read it
         files = sorted(Path(self.path).glob("*.safetensors"))
         if files:  # a folder, identified by its content and not by its path
-            identity = _stable_config(Path(self.path) / "config.json")
+            identity = describe_config_file(Path(self.path) / "config.json")
             identity += " ".join(hash_file(file) for file in files)
         else:  # a hub id, identified by its commit
             identity = f"{self.path} {getattr(config, '_commit_hash', None) or self.revision}"

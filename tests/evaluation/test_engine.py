@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -139,6 +141,25 @@ def test_checkpoints_in_other_names_are_merged_in_those_of_memory(folders, tmp_p
     own = perturbed(family("mixtral"), 1)
     for name, tensor in load_file(expert / "model.safetensors").items():
         assert torch.equal(tensor, own[name])
+
+
+def test_a_corrected_configuration_is_read_again(folders, tmp_path):
+    def theta():
+        engine = open_from(folders, tmp_path, scoring="streamed")
+        return engine.stream.meta_model.model.config.rope_parameters["rope_theta"]
+
+    file = folders[0] / "config.json"
+    before, config = theta(), json.loads(file.read_text())
+    config["rope_parameters"]["rope_theta"] = 2 * before
+    file.write_text(json.dumps(config))
+    assert theta() == 2 * before
+    renamed = tmp_path / "journal" / "renamed"
+    n_renamed = len(list(renamed.iterdir()))
+    file.write_text(
+        json.dumps(config | {"transformers_version": "0", "_name_or_path": "elsewhere"})
+    )
+    assert theta() == 2 * before
+    assert len(list(renamed.iterdir())) == n_renamed
 
 
 def test_only_experts_from_elsewhere_are_warned_of(folders, tmp_path, caplog, monkeypatch):
