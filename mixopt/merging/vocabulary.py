@@ -23,7 +23,7 @@ Resize = Literal["base", "largest"]
 log = logging.getLogger(__name__)
 
 EMBEDDINGS = re.compile(
-    r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings|tok_embeddings)\.weight$"
+    r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings|tok_embeddings|embeddings?)\.weight$"
 )
 """Names of input embeddings."""
 HEADS = re.compile(r"(^|\.)(lm_head|embed_out|output)\.(weight|bias)$")

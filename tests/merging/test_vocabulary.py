@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from merging_for_tests import save_tensors
-from models_for_tests import family, model, perturbed, tokenizer
+from models_for_tests import build, family, model, perturbed, tokenizer
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -71,6 +71,17 @@ def test_common_rows_are_merged_on_disk_and_in_memory(name, small, large, tmp_pa
     assert dropped in caplog.text
     kept = f"the base's last {ROWS - small} rows are not changed by it"
     assert (kept in caplog.text) == (small < ROWS)
+
+
+def test_common_rows_of_models_that_call_their_table_embeddings(tmp_path):
+    def mamba(seed, rows):
+        return build("mamba", seed, rows, hidden_size=16, state_size=4, num_hidden_layers=1)
+
+    base, expert = mamba(0, ROWS), mamba(1, ROWS + 4)
+    folder = save(tmp_path / "e", expert)
+    out = merge_to_disk(save(tmp_path / "base", base), {folder: 1.0}, tmp_path / "out")
+    written = load_file(out / "model.safetensors")["backbone.embeddings.weight"]
+    assert torch.allclose(written, expert.get_input_embeddings().weight[:ROWS], atol=1e-6)
 
 
 def test_rows_of_a_smaller_expert_by_their_numbers(tmp_path):
