@@ -35,6 +35,7 @@ from mixopt.merging.origin_warnings import warn_of_origin
 from mixopt.merging.streamed_merge import PlannedTensor, StreamedMerge
 from mixopt.merging.vocabulary import Resize, untie
 from mixopt.training.base_model import Layout
+from mixopt.training.tensor_names import align_names
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +222,10 @@ def _layout_of(checkpoint: Checkpoint, plan: Sequence[PlannedTensor],
     # importing transformers takes longer than a small merge, so it is avoided where names agree
     alike = all(expert.checkpoint.names == checkpoint.names for expert in full)
     pairs = {} if alike else _find_tied(checkpoint.folder)
-    tied = {o: own for o, own in pairs.items() if own in shapes and o not in shapes}
+    # the first GPT-2 on the hub lacks the name of its body
+    stored = align_names(pairs.values(), shapes)
+    # a base may store both tables of a pair, and an expert one of them
+    tied = {o: stored[own] for o, own in pairs.items() if stored[own] in shapes}
     return Layout(shapes, tied, kept)
 
 

@@ -267,6 +267,37 @@ def test_tied_tables_under_either_name(tmp_path):
         merge_to_disk(base, {expert: 0.5}, tmp_path / "again")
 
 
+def test_the_first_gpt2_and_an_expert_that_stores_its_head(tmp_path):
+    base = save(tmp_path / "base", family("gpt2"))
+    stored = {n: torch.from_numpy(v).float() for n, v in tensors(base).items()}
+    save_tensors(base, {n.removeprefix("transformer."): t for n, t in stored.items()})
+    moved_on = {n: t + 1 for n, t in stored.items()}
+    head = {"lm_head.weight": moved_on["transformer.wte.weight"].clone()}
+    expert = save_tensors(tmp_path / "e", moved_on | head)
+    out = tensors(merge_to_disk(base, {expert: 0.5}, tmp_path / "out"))
+    assert out.keys() == tensors(base).keys()
+    for name, value in tensors(base).items():
+        assert out[name] == pytest.approx(value + 0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("left_out", ["lm_head.weight", "transformer.wte.weight"])
+def test_a_base_that_stores_both_tied_tables(tmp_path, left_out):
+    """Its config.json does not say that they are tied, since that is GPT-2's default."""
+    base = save(tmp_path / "base", family("gpt2"))
+    config = json.loads((base / "config.json").read_text())
+    config.pop("tie_word_embeddings", None)
+    (base / "config.json").write_text(json.dumps(config))
+    stored = {n: torch.from_numpy(v).float() for n, v in tensors(base).items()}
+    stored["lm_head.weight"] = stored["transformer.wte.weight"].clone()
+    save_tensors(base, stored)
+    shutil.copytree(base, tmp_path / "e")
+    save_tensors(tmp_path / "e", {n: t + 1 for n, t in stored.items() if n != left_out})
+    out = tensors(merge_to_disk(base, {tmp_path / "e": 0.5}, tmp_path / "out"))
+    assert out.keys() == stored.keys()
+    for name, value in stored.items():
+        assert out[name] == pytest.approx(value.double().numpy() + 0.5, abs=1e-6)
+
+
 def test_a_merge_whose_adapter_changed_meanwhile_starts_anew(tmp_path, monkeypatch):
     from peft import LoraConfig, get_peft_model
 
