@@ -15,6 +15,7 @@ import torch
 from mixopt.errors import ModelError, one_line
 from mixopt.io.parsing import load_json, show
 from mixopt.merging.checkpoint import ADAPTER, OTHER_BASE, Rows, find_adapter, open_tensors
+from mixopt.merging.vocabulary import HEADS
 from mixopt.training.base_model import Layout
 from mixopt.training.lora import BEYOND
 from mixopt.training.tensor_names import align_names, strip_wrappers
@@ -87,13 +88,13 @@ class LoraExpert:
         known = {self._factor(name, side) for name in layout.shapes for side in "AB"}
         self._align(layout)
         foreign = sorted(self._names - known)
-        tied = [name for name in foreign if _weight_of(name) in layout.tied]
-        if tied:
-            weight = _weight_of(tied[0])
+        heads = [weight for weight in map(_weight_of, foreign)
+                 if weight in layout.tied or HEADS.search(weight)]  # fmt: skip
+        if heads and len(heads) == len(foreign):
             raise ModelError(
-                f"{self._file} adapts {weight}, which this base ties to {layout.tied[weight]}, so "
-                "that no merge can change it alone; merge the adapter into full weights first (peft's "
-                "merge_and_unload), or leave it out."
+                f"{self._file} adapts {heads[0]}, and this base has its input embeddings in its place, "
+                "so that no merge can change it alone; leave it out, or merge the adapter into full "
+                "weights first (peft's merge_and_unload)."
             )
         if foreign:
             raise ModelError(

@@ -44,10 +44,12 @@ def test_an_adapter_of_a_tied_head_is_refused_by_its_name(tmp_path):
     factors["base_model.model.lm_head.lora_A.weight"] = torch.zeros(4, 16)
     factors["base_model.model.lm_head.lora_B.weight"] = torch.zeros(300, 4)
     save_file(factors, file)
-    with pytest.raises(
-        ModelError, match=r"lm_head.weight, which this base ties to model.embed_tokens"
-    ):
+    words = "lm_head.weight, and this base has its input embeddings in its place"
+    with pytest.raises(ModelError, match=words):
         open_expert(tmp_path / "e").check(Layout.of(model("llama")))
+    model("llama").save_pretrained(tmp_path / "base")
+    with pytest.raises(ModelError, match=words):
+        merge_to_disk(tmp_path / "base", {tmp_path / "e": 0.5}, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
