@@ -15,12 +15,12 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 
 from mixopt.errors import ModelError
 from mixopt.merging.expert import Expert, FullExpert
+from mixopt.merging.free_memory import count_free_memory
 from mixopt.merging.lora_expert import LoraExpert
 from mixopt.training.base_model import Layout, mergeable
 
@@ -360,9 +360,9 @@ def free_bytes(device: torch.device) -> int:
     """Return the bytes of memory that are free now.
 
     Args:
-        device: An accelerator, or the CPU for the memory of the machine.
+        device: An accelerator, or the CPU for main memory.
     """
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what a training has released still counts as used
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return count_free_memory()
