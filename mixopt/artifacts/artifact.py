@@ -93,7 +93,7 @@ class ArtifactRecord:
         folder: Where it lies.
         key: The full key that it was built from.
         files: Size in bytes and hash, by path inside the folder.
-        seconds: Build time.
+        seconds: Build time; of a training, over all attempts and devices.
         reference: `KIND/NAME-HASH` of the artifact; None in manifests of earlier versions.
     """
 

@@ -32,7 +32,7 @@ from mixopt.artifacts.bundle import (
     list_files,
 )
 from mixopt.artifacts.object_storage import Storage
-from mixopt.artifacts.store import ArtifactStore, Build
+from mixopt.artifacts.store import ArtifactStore, Build, CountSeconds
 from mixopt.errors import UnreachableError, hide_credentials
 from mixopt.io.files import publish_folder
 
@@ -69,11 +69,13 @@ class RemoteArtifactStore(ArtifactStore):
         self._requested: dict[str, set[str]] = {}
         self._listed: dict[str, set[str]] = {}
 
-    def get_or_build(self, artifact: Artifact, build: Build) -> Path:
+    def get_or_build(
+        self, artifact: Artifact, build: Build, count: CountSeconds | None = None
+    ) -> Path:
         """Return the artifact's folder: found here or at the URL, or built now and uploaded."""
         reference = artifact.reference
         self._fetch(reference)
-        folder = super().get_or_build(artifact, build)
+        folder = super().get_or_build(artifact, build, count)
         if reference not in self._uploaded:
             self._agree(reference, new=True)
         if reference in self._begun:  # every build has asked for its work folder

@@ -43,6 +43,8 @@ VISIBLE_AFTER_S = 65.0
 State = Literal["done", "running", "failed", "missing"]
 Build = Callable[[Path], None]
 """Writes an artifact's files into a scratch folder."""
+CountSeconds = Callable[[], float]
+"""Returns the seconds that a build took, with those of other attempts and devices."""
 
 
 class MissingArtifactError(UserError):
@@ -95,8 +97,15 @@ class ArtifactStore:
         self.folder, self.read_only, self.is_shared = folder, read_only, is_shared
         self._killed: dict[str, dict[str, list[Path]]] = {}
 
-    def get_or_build(self, artifact: Artifact, build: Build) -> Path:
+    def get_or_build(
+        self, artifact: Artifact, build: Build, count: CountSeconds | None = None
+    ) -> Path:
         """Return the artifact's folder; call `build` with a scratch folder if it does not exist.
+
+        Args:
+            artifact: What is wanted.
+            build: Writes its files.
+            count: Called after `build`, for the manifest; the seconds of the call if left out.
 
         Raises:
             StorageError: The disk is full or the folder cannot be written.
@@ -121,7 +130,7 @@ class ArtifactStore:
                 start = time.monotonic()
                 with publish_folder(folder) as scratch:
                     build(scratch)
-                    seconds = time.monotonic() - start
+                    seconds = time.monotonic() - start if count is None else count()
                     seal(scratch, artifact.full_key, seconds, artifact.reference)
                 mark_verified(folder)
                 shutil.rmtree(work_folder_of(folder), ignore_errors=True)
@@ -293,7 +302,9 @@ class RankZeroStore(ArtifactStore):
         super().__init__(folder, is_shared=is_shared)
         self._ranks = ranks
 
-    def get_or_build(self, artifact: Artifact, build: Build) -> Path:
+    def get_or_build(
+        self, artifact: Artifact, build: Build, count: CountSeconds | None = None
+    ) -> Path:
         """Return the artifact's folder; the processes that build its kind call `build` if needed.
 
         A process that fails while all of them train ends at once, unless all fail alike: the others wait
@@ -315,7 +326,7 @@ class RankZeroStore(ArtifactStore):
                 build(scratch)
 
             try:
-                super().get_or_build(artifact, begin)
+                super().get_or_build(artifact, begin, count)
             except Exception as failure:
                 error = failure
             if trains_together and not is_begun:

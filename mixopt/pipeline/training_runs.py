@@ -176,8 +176,10 @@ def build_run(context: "StudyContext", run: TrainingRun) -> TrainingResult:
     Raises:
         DivergedError: The loss stopped being finite.
     """
+    checkpoints = None
 
     def build(scratch: Path) -> None:
+        nonlocal checkpoints
         checkpoints = CheckpointManager(
             context.store.work_folder(run.artifact),
             60 * context.config.executor.checkpoint_minutes,
@@ -189,7 +191,11 @@ def build_run(context: "StudyContext", run: TrainingRun) -> TrainingResult:
             device=context.device, checkpoints=checkpoints,
         )  # fmt: skip
 
-    return run.read(context.store.get_or_build(run.artifact, build))
+    def count_seconds() -> float:
+        assert checkpoints is not None, "it is called after the build"
+        return checkpoints.device_seconds
+
+    return run.read(context.store.get_or_build(run.artifact, build, count_seconds))
 
 
 def read_run(context: "StudyContext", run: TrainingRun) -> TrainingResult:

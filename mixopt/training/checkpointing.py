@@ -2,8 +2,10 @@
 
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from mixopt.artifacts.artifact import ArtifactRecord, seal
@@ -21,12 +23,27 @@ class CheckpointManager:
         interval_s: Seconds between checkpoints.
         on_saved: Called when a checkpoint is complete.
         processes: Processes that train together; only the main one writes.
+        began: When this attempt began, by the monotonic clock.
     """
 
     folder: Path
     interval_s: float
     on_saved: Callable[[], None] = field(default=lambda: None)
     processes: ProcessGroup = ProcessGroup()
+    began: float = field(default_factory=lambda: time.monotonic())
+
+    @cached_property
+    def _earlier_seconds(self) -> float:
+        """Device time of earlier attempts, up to the checkpoint that this one goes on from."""
+        records = map(ArtifactRecord.read, self.folder.glob("checkpoint-*"))
+        return max((record.seconds for record in records if record is not None), default=0.0)
+
+    @property
+    def device_seconds(self) -> float:
+        """Seconds that the training has taken so far, over all attempts and all devices."""
+        # first, as a checkpoint of this attempt counts its own seconds too
+        earlier = self._earlier_seconds
+        return earlier + (time.monotonic() - self.began) * self.processes.world_size
 
     def latest(self) -> Path | None:
         """Return the last checkpoint that is complete and undamaged."""
@@ -39,7 +56,7 @@ class CheckpointManager:
 
     def commit(self, checkpoint: Path) -> None:
         """Mark a checkpoint as complete, and delete those before it."""
-        seal(checkpoint, {}, 0.0)
+        seal(checkpoint, {}, self.device_seconds)
         for path in self.folder.glob("checkpoint-*"):
             if path != checkpoint:
                 shutil.rmtree(path, ignore_errors=True)

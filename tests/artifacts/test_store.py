@@ -37,6 +37,15 @@ def test_an_artifact_is_built_once(tmp_path):
     assert (first / "x").read_text() == "done"
 
 
+def test_a_build_may_say_how_long_it_took(tmp_path):
+    store = ArtifactStore(tmp_path)
+    folders = [store.get_or_build(Artifact("kind", name, {}), write("1"), count)
+               for name, count in (("a", None), ("b", lambda: 5e5))]  # fmt: skip
+    seconds = [ArtifactRecord.read(folder).seconds for folder in folders]
+    assert seconds[0] < 60
+    assert seconds[1] == 5e5
+
+
 def test_another_key_is_another_artifact(tmp_path):
     store = ArtifactStore(tmp_path)
     folders = {

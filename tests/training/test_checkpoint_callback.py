@@ -10,7 +10,7 @@ import toy
 from safetensors.torch import load_file, save_file
 from transformers import TrainerControl
 
-from mixopt.artifacts.artifact import seal
+from mixopt.artifacts.artifact import ArtifactRecord, seal
 from mixopt.config.loader import load_study
 from mixopt.errors import UserError
 from mixopt.pipeline.context import StudyContext
@@ -168,4 +168,6 @@ def test_a_checkpoint_goes_on_as_it_was_begun(tmp_path):
 def test_short_trainings_write_no_checkpoint(undisturbed, tmp_path, monkeypatch):
     take_base(undisturbed, tmp_path)
     monkeypatch.setattr(CheckpointManager, "commit", lambda *_: pytest.fail("written"))
-    train_expert(tmp_path, undisturbed[0])
+    monkeypatch.setattr(CheckpointManager, "device_seconds", 5e5)
+    expert = train_expert(tmp_path, undisturbed[0])
+    assert ArtifactRecord.read(expert).seconds == 5e5  # from which times are estimated
