@@ -111,6 +111,8 @@ class GenerationConfig(ItemsBenchmarkConfig):
     """What solves an item: the target's text (`exact`), its last number, or passing its tests."""
     target_field: str = "target"
     """Field with the answer; for `match: tests`, the solution shown in examples."""
+    separator: str = " "
+    """Text between the prompt and the answer of an example; unused where one has white space there."""
     program: str = "{{ prompt }}{{ completion }}\n{{ test }}\n"
     """Jinja template of the program for `tests`, over the item's fields, `prompt` and `completion`."""
     stop: list[Annotated[str, Field(min_length=1)]] = ["\n\n"]

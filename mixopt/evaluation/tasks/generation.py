@@ -61,7 +61,9 @@ class GenerationTask:
         self._prompts: list[list[int]] = []
         self._items: list[tuple[str, Item]] = []
         self._program = Template(config.program, config.name)
-        self._prompter = PromptBuilder(config, self._solve, answered=config.match != "tests")
+        self._prompter = PromptBuilder(
+            config, self._solve, answered=config.match != "tests", separator=config.separator
+        )
         for where, row in read_items(config):
             prompt = self._prompter.write(row, where)
             if config.match != "tests":

@@ -29,21 +29,28 @@ class PromptBuilder:
         solve: Returns the answer of an example or item.
         answered: Whether items have answers; if not, an item is recognized among the examples by its
             prompt only.
+        separator: Between the prompt and the answer of an example, unless one has white space there.
 
     Raises:
         DataError: Examples cannot be read, or lack a field.
     """
 
     def __init__(
-        self, config: ItemsBenchmarkConfig, solve: Solve, *, answered: bool = True
+        self,
+        config: ItemsBenchmarkConfig,
+        solve: Solve,
+        *,
+        answered: bool = True,
+        separator: str = "",
     ) -> None:
         self._config, self._solve, self._answered = config, solve, answered
+        self._separator = separator
         self._template = None if config.template is None else Template(config.template, config.name)
         self._lead = config.instruction + "\n" if config.instruction else ""
         self._examples = [
-            (own if not answered else own + solve(row, where), own + solve(row, where))
+            (own if not answered else self._join(own, solved), self._join(own, solved))
             for where, row in islice(_read_examples(config), config.shots)
-            for own in [self._lead + self.ask(row, where)]
+            for own, solved in [(self._lead + self.ask(row, where), solve(row, where))]
         ]
         if config.shots is not None and len(self._examples) < config.shots:
             raise DataError(
@@ -54,8 +61,14 @@ class PromptBuilder:
     def write(self, row: Item, where: str) -> str:
         """Return the prompt of one item after the examples; an item is never its own example."""
         own = self._lead + self.ask(row, where)
-        known = own + (self._solve(row, where) if self._examples and self._answered else "")
+        known = own
+        if self._examples and self._answered:
+            known = self._join(own, self._solve(row, where))
         return GAP.join([*(text for name, text in self._examples if name != known), own])
+
+    def _join(self, prompt: str, answer: str) -> str:
+        apart = not prompt or prompt[-1].isspace() or answer[:1].isspace()
+        return prompt + ("" if apart else self._separator) + answer
 
     def ask(self, row: Item, where: str) -> str:
         """Return the question of an item, without instruction and examples."""

@@ -256,3 +256,13 @@ def test_instruction_and_examples_are_no_part_of_the_program(tmp_path):
                  instruction="Complete.", examples=[example])  # fmt: skip
     assert task._solves(0, "    return x + 1")
     assert "Complete" in tokenizer().decode(task._prompts[0])
+
+
+def test_an_example_has_a_separator_before_its_answer(tmp_path):
+    """As the prompt of docs/benchmarks.md, whose answer is a number without a space before it."""
+    rows = [{"question": q, "target": a} for q, a in (("one and two", "3"), ("two and two", "4"))]
+    says = {"template": "{{ question }}\nAnswer:", "examples": rows[:1], "match": "number"}
+    task = build(tmp_path, rows, **says)
+    assert tokenizer().decode(task._prompts[1]).endswith("Answer: 3\n\ntwo and two\nAnswer:")
+    task = build(tmp_path, rows, separator="", **says)
+    assert tokenizer().decode(task._prompts[1]).endswith("Answer:3\n\ntwo and two\nAnswer:")

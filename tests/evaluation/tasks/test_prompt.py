@@ -6,9 +6,9 @@ from mixopt.errors import DataError
 from mixopt.evaluation.tasks.prompt import PromptBuilder
 
 
-def prompter(**says):
+def prompter(*, separator="", **says):
     recipe = ContinuationConfig(name="c", kind="continuation", items="x.jsonl", **says)
-    return PromptBuilder(recipe, lambda row, where: row["target"])
+    return PromptBuilder(recipe, lambda row, where: row["target"], separator=separator)
 
 
 ONE = {"prompt": "2+2=", "target": " 4"}
@@ -29,6 +29,23 @@ def test_a_template_writes_the_prompt_from_the_items_fields():
 def test_every_example_carries_the_instruction():
     told = prompter(instruction="Add.", examples=[ONE, TWO])
     assert told.write(ASKED, "here") == "Add.\n2+2= 4\n\nAdd.\n1+1= 2\n\nAdd.\n3+3="
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target", "shown"),
+    [
+        ("Answer:", "18", "Answer: 18"),
+        ("Answer:", " 18", "Answer: 18"),
+        ("Answer:\n", "18", "Answer:\n18"),
+        ("def f():", "\n    pass", "def f():\n    pass"),
+        ("", "18", "18"),
+    ],
+)
+def test_a_separator_stands_between_prompt_and_answer_of_an_example_alone(prompt, target, shown):
+    example = {"prompt": prompt, "target": target}
+    told = prompter(separator=" ", examples=[example])
+    assert told.write({"prompt": "Next:", "target": "1"}, "here") == f"{shown}\n\nNext:"
+    assert told.write(example, "here") == prompt
 
 
 def test_an_item_is_no_example_of_itself():
