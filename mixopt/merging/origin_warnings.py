@@ -23,6 +23,8 @@ FIELDS = (
 )  # fmt: skip
 """Fields of `config.json` that change what the same tensors compute, beside rotary embeddings and
 sliding window."""
+FULL, SLIDING = "full_attention", "sliding_attention"
+"""Types of layers, by which newer configurations divide the settings of rotary embeddings."""
 SHOWN = 4
 """Differences that a warning names."""
 
@@ -101,10 +103,26 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     if "sliding_window" in config:
         off = config.get("use_sliding_window") is False
         found["sliding_window"] = None if off else config["sliding_window"]
+    return found | _rope(config)
+
+
+def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of rotary embeddings, those of layers of full attention without a prefix."""
     rope: dict[str, Any] = {"rope_theta": config.get("rope_theta")}
+    local = {
+        f"{SLIDING} rope_theta": config.get("rope_local_base_freq")
+    }  # of Gemma 3, before version 5
+    given = any(key in config for key in ("rope_theta", "rope_scaling", "rope_parameters"))
     for key in ("rope_scaling", "rope_parameters"):
         entry = config.get(key)
-        rope |= entry if isinstance(entry, Mapping) else {}
-    if any(key in config for key in ("rope_theta", "rope_scaling", "rope_parameters")):
+        for name, value in entry.items() if isinstance(entry, Mapping) else ():
+            if not isinstance(value, Mapping):
+                rope[name] = value
+            elif name == FULL:
+                rope |= value
+            else:
+                local |= {f"{name} {inner}": each for inner, each in value.items()}
+                given &= FULL in entry  # nothing is said of full attention
+    if given:
         rope["rope_type"] = rope.get("rope_type", rope.pop("type", None)) or "default"
-    return found | {key: value for key, value in rope.items() if value is not None}
+    return {key: value for key, value in (rope | local).items() if value is not None}

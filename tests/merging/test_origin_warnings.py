@@ -26,9 +26,27 @@ def base(tmp_path):
 
 LLAMA = {"model_type": "llama", "rope_parameters": {"rope_theta": 1e4, "rope_type": "default"}}
 QWEN = {"model_type": "qwen2", "sliding_window": 4096, "use_sliding_window": True}
+GEMMA = {"rope_theta": 1e6, "rope_local_base_freq": 1e4,
+         "rope_scaling": {"rope_type": "linear", "factor": 8.0}}  # fmt: skip
+
+
+def by_layer(theta=1e6, factor=8.0, local=1e4):
+    """The same, as version 5 of transformers writes it."""
+    return {"rope_parameters": {
+        "full_attention": {"rope_type": "linear", "factor": factor, "rope_theta": theta},
+        "sliding_attention": {"rope_type": "default", "rope_theta": local},
+    }}  # fmt: skip
 
 
 @pytest.mark.parametrize(("ours", "theirs", "found"), [
+    (GEMMA, by_layer(), []),
+    (by_layer(), GEMMA, []),
+    (by_layer(), by_layer(), []),
+    (GEMMA, by_layer(factor=4.0), ["factor 4.0 for 8.0"]),
+    (by_layer(), by_layer(theta=1e5), ["rope_theta 100000.0 for 1000000.0"]),
+    (GEMMA, by_layer(local=2e4), ["sliding_attention rope_theta 20000.0 for 10000.0"]),
+    ({"rope_theta": 1e6}, by_layer(), ["rope_type 'linear' for 'default'"]),
+    (GEMMA, {"rope_parameters": {"sliding_attention": {"rope_type": "default"}}}, []),
     (LLAMA, LLAMA, []),
     (LLAMA, {"model_type": "llama", "rope_theta": 10000}, []),  # as older versions write it
     (LLAMA, {"model_type": "llama", "rope_theta": 10000, "rope_scaling": None}, []),
