@@ -6,7 +6,7 @@ from mixopt.evaluation.tasks.choice import ChoiceTask, read_choice_items, reques
 
 
 class MultipleChoiceTask(ChoiceTask):
-    """An item is right where its answer has the highest log-likelihood per byte (acc_norm).
+    """An item is right where its answer has the highest log-likelihood per byte, `acc_bytes` in lm_eval.
 
     Args:
         config: Sets the file of items and their fields.
