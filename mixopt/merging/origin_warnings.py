@@ -114,8 +114,9 @@ def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
     }  # of Gemma 3, before version 5
     given = any(key in config for key in ("rope_theta", "rope_scaling", "rope_parameters"))
     for key in ("rope_scaling", "rope_parameters"):
-        entry = config.get(key)
-        for name, value in entry.items() if isinstance(entry, Mapping) else ():
+        found = config.get(key)
+        entry: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+        for name, value in entry.items():
             if not isinstance(value, Mapping):
                 rope[name] = value
             elif name == FULL:

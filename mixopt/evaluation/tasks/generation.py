@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
-from itertools import takewhile
+from itertools import groupby, takewhile
 from math import comb
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import ItemResults, TaskContext, describe_metric, keep_end
 from mixopt.evaluation.tasks.code_execution import passes_tests
 from mixopt.evaluation.tasks.items import read_items, require_text
+from mixopt.evaluation.tasks.left_padding import find_batching, pad_left
 from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
 from mixopt.evaluation.tasks.template import Template
 
@@ -96,14 +97,13 @@ class GenerationTask:
         model.eval()
         config = self._config
         each = max(1, BATCH_SEQUENCES // config.samples)
-        order = sorted(range(len(self._prompts)), key=lambda place: len(self._prompts[place]))
         settings: dict[str, Any] = {"do_sample": False}
         if config.samples > 1:
             settings = {"do_sample": True, "temperature": config.temperature, "top_k": 0,
                         "num_return_sequences": config.samples}  # fmt: skip
-        for start in range(0, len(order), each):
-            places = order[start : start + each]
-            tokens, mask = self._pad([self._prompts[place] for place in places])
+        start = 0
+        for places in self._batch(model, each):
+            tokens, mask = pad_left([self._prompts[p] for p in places], self._context.separator)
             room = self._context.context - tokens.shape[1]
             # samples depend on the batch only, and the global random state is left as it was
             with (
@@ -120,6 +120,19 @@ class GenerationTask:
             for index, row in enumerate(written[:, tokens.shape[1] :].tolist()):
                 place = places[index // config.samples]
                 yield place, self._finish(self._prompts[place], _until_end(row, model))
+            start += len(places)
+
+    def _batch(self, model: "PreTrainedModel", size: int) -> Iterator[list[int]]:
+        """Yield the places of prompts of similar length, of one length, or of one prompt."""
+        separator = self._context.separator
+        with _only_settings(model, separator, {"do_sample": False}):
+            batching = find_batching(model, self._prompts, separator)
+        lengths = [len(prompt) for prompt in self._prompts]
+        size = 1 if batching == "single" else size
+        order = sorted(range(len(lengths)), key=lambda place: lengths[place])
+        for _, group in groupby(order, lambda place: batching == "mixed" or lengths[place]):
+            places = list(group)
+            yield from (places[i : i + size] for i in range(0, len(places), size))
 
     def _finish(self, prompt: list[int], written: list[int]) -> str:
         """Return the text that was written after a prompt, up to the first stop.
@@ -157,15 +170,6 @@ class GenerationTask:
             return str(whole[len(known) :])
         # a character of several tokens begins in the prompt
         return str(decode(written))
-
-    def _pad(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        width = max(map(len, prompts))
-        tokens = torch.full((len(prompts), width), self._context.separator)
-        mask = torch.zeros_like(tokens)
-        for row, prompt in enumerate(prompts):
-            tokens[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
-        return tokens, mask
 
     def _cut(self, text: str) -> str:
         ends = [place for stop in self._config.stop if (place := text.find(stop)) >= 0]

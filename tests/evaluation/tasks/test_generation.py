@@ -1,4 +1,5 @@
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_a_completion_ends_before_the_first_stop(tmp_path):
 class Writer:
     """Stands for a model that writes given tokens after each prompt, and ends a text with token 1."""
 
-    device = torch.device("cpu")
+    device, dtype = torch.device("cpu"), torch.float32
 
     def __init__(self, written, ends=1):
         from transformers import GenerationConfig as Settings
@@ -113,7 +114,9 @@ class Writer:
     def eval(self):
         return self
 
-    def generate(self, tokens, **settings):
+    def generate(self, tokens, *, output_logits=False, **settings):
+        if output_logits:
+            return SimpleNamespace(logits=[torch.zeros(len(tokens), 6)] * 2)
         return torch.cat([tokens, torch.tensor([self.written] * len(tokens))], 1)
 
 
