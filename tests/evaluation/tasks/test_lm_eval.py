@@ -259,6 +259,15 @@ def test_a_task_that_runs_programs_is_refused_elsewhere(folder, monkeypatch):
         LmEvalTask(HarnessConfig(name="h", kind="harness", task="toy_programs"), context)
 
 
+def test_code_eval_without_leave_of_the_environment_says_what_to_set(folder):
+    write_programs(folder)
+    (folder / "utils.py").write_text('raise ValueError("####\\nset HF_ALLOW_CODE_EVAL to 1")')
+    with pytest.raises(
+        DataError, match="runs programs .* and HF_ALLOW_CODE_EVAL=1 in the environment"
+    ):
+        build(folder, task="toy_programs")
+
+
 @pytest.mark.parametrize("settings", [{"max_gen_toks": 64}, {"max_new_tokens": 70}, {}])
 def test_a_task_that_writes_as_much_as_the_context_is_refused(folder, settings):
     write_task(folder, "toy_long", output_type="generate_until", doc_to_choice=None,
