@@ -231,18 +231,32 @@ def draw_target(
 
 
 def _pieces(task: "Task", length: int) -> list[list[int]]:
-    return [piece for request in _right_requests(task) for piece in _cut(request, length)]
+    """Return the passages of a benchmark: of `length` tokens, at an end at least half as many.
+
+    An item without such a passage keeps its longest.
+    """
+    by_item: dict[int, list[list[int]]] = {}
+    for item, tokens in _right_requests(task):
+        by_item.setdefault(item, []).extend(_cut(tokens, length))
+    return [piece for pieces in by_item.values() for piece in _drop_short(pieces, length // 2)]
 
 
-def _right_requests(task: "Task") -> list[list[int]]:
-    """Return the tokens of the requests whose loss counts: of choices the right answers."""
+def _right_requests(task: "Task") -> list[tuple[int, list[int]]]:
+    """Return item and tokens of the requests whose loss counts: of choices the right answers."""
     known = np.flatnonzero(task.loss_weights)
+    items = np.searchsorted(task.starts, known, "right").tolist()
     requests = [task.requests[int(index)] for index in known]
-    return [[*request.context, *request.target] for request in requests]
+    # the first token of each is the separator, which is no text
+    texts = [[*request.context, *request.target][1:] for request in requests]
+    return list(zip(items, texts, strict=True))
 
 
 def _cut(tokens: list[int], length: int) -> list[list[int]]:
     return [tokens[start : start + length] for start in range(0, len(tokens), length)]
+
+
+def _drop_short(pieces: list[list[int]], least: int) -> list[list[int]]:
+    return [piece for piece in pieces if len(piece) >= least] or sorted(pieces, key=len)[-1:]
 
 
 def count_tokens(passages: Sequence[Sequence[int]]) -> Array:

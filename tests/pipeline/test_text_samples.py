@@ -42,19 +42,36 @@ def test_a_domain_too_small_for_transport_is_told_with_its_number():
 
 
 def task(name, lengths, weights):
-    requests = [SimpleNamespace(context=[1] * n, target=[2] * n) for n in lengths]
+    requests = [SimpleNamespace(context=[0] + [1] * n, target=[2] * n) for n in lengths]
     return SimpleNamespace(metric=SimpleNamespace(name=name), requests=requests,
-                           loss_weights=np.array(weights))  # fmt: skip
+                           loss_weights=np.array(weights), starts=range(len(requests)))  # fmt: skip
 
 
 def test_the_target_has_pieces_of_each_benchmark_by_its_weight():
-    tasks = [task("a", [5, 3, 2], [1.0, 0.0, 1.0]), task("b", [4], [1.0]), task("c", [9], [1.0])]
+    tasks = [task("a", [5, 3, 2], [1.0, 0.0, 1.0]), task("b", [5], [1.0]), task("c", [9], [1.0])]
     passages, masses, names = draw_target(tasks, {"a": 0.6, "b": 0.4}, 6, np.random.default_rng(0))
     assert names == ("a",) * 3 + ("b",) * 2
     assert sorted(map(len, passages[:3])) == [4, 4, 6]  # the second request of `a` does not count
     assert masses.tolist() == pytest.approx([0.2] * 3 + [0.2] * 2)
     with pytest.raises(UserError, match="none has any; choose by bits_per_byte"):
         draw_target(tasks, {}, 6, np.random.default_rng(0))
+
+
+def test_passages_are_whole_or_the_larger_part_of_one():
+    def windows(*sizes):
+        own = task("a", [0] * len(sizes), [-1.0] * len(sizes))
+        own.requests = [SimpleNamespace(context=[0], target=[1] * n) for n in sizes]
+        own.starts = [0, len(sizes) - 1]
+        return own
+
+    # windows of 256 tokens behind a separator; the second document has 5
+    passages, _, _ = draw_target(
+        [windows(256, 256, 130, 5)], {"a": 1.0}, 128, np.random.default_rng(0)
+    )
+    assert [len(passage) for passage in passages] == [128] * 5 + [5]
+    assert all(set(passage) == {1} for passage in passages)  # no separator
+    passages, _, _ = draw_target([windows(192, 5)], {"a": 1.0}, 128, np.random.default_rng(0))
+    assert [len(passage) for passage in passages] == [128, 64, 5]
 
 
 def test_token_counts_are_shares():
