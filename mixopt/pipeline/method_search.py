@@ -115,15 +115,16 @@ def run_method(
     name = context.config.published_method
     assert name is not None
     metrics, weights = metrics_that_choose(search), metric_weights(objective)
+    shares = benchmark_weights(objective)
 
     def build(folder: Path) -> None:
-        trainer = StudyTrainer(context, search, metrics, weights)
+        trainer = StudyTrainer(context, search, metrics, shares)
         problem = Problem(
             context.space, metrics, weights, trainer, method_budget(context),
             evaluator=StudyEvaluator(context, search, metrics),
             epochs=_epochs(context.config, context.corpora.available_tokens),
             target_tokens=context.config.target.tokens,
-            open_samples=lambda: collect_samples(context, _by_name(metrics, weights), name=name),
+            open_samples=lambda: collect_samples(context, _by_name(metrics, shares), name=name),
             seed=context.config.seed,
         )  # fmt: skip
         found = recommend(name, problem, method=_with_settings(name, context.config))
@@ -158,6 +159,18 @@ def _with_settings(name: str, config: StudyConfig) -> Method:
 def metric_weights(objective: Objective) -> Array:
     """Return the weights of the metrics' native losses in the mean that a method minimizes (`m`)."""
     weights = objective.combinations()[0] / objective.spreads
+    return np.asarray(weights / weights.sum())
+
+
+def benchmark_weights(objective: Objective) -> Array:
+    """Return the weights of the benchmarks where no score is read, but their text or its loss (`m`).
+
+    They are those of standardized gains: dividing by a spread undoes the unit of a score, and what is
+    weighed here has one unit for all benchmarks.
+    """
+    weights = objective.combinations()[0]
+    if objective.unit == "raw":
+        weights = weights / objective.spreads
     return np.asarray(weights / weights.sum())
 
 
@@ -243,7 +256,7 @@ class StudyTrainer:
         context: The study.
         search: Reads the scores.
         metrics: The metrics that choose (`m`).
-        metric_weights: Of their losses in the mean that is minimized (`m`).
+        shares: Weights of the metrics' benchmarks in a loss of their text (`m`).
         seed: Of the runs; those with one seed read the same text of a domain.
 
     Attributes:
@@ -256,7 +269,7 @@ class StudyTrainer:
         context: StudyContext,
         search: CandidateSearch,
         metrics: Sequence[Metric],
-        metric_weights: Array,
+        shares: Array,
         seed: int = 0,
     ) -> None:
         self._seed = seed
@@ -265,7 +278,7 @@ class StudyTrainer:
         self.online_tokens = 0
         self._context, self._search = context, search
         self._names = [metric.name for metric in metrics]
-        self._metric_weights = _by_name(metrics, metric_weights)
+        self._shares = _by_name(metrics, shares)
 
     def train(self, ratios: Array) -> Array:
         """Train a run on each mixture (`n x d`); return scores, NaN for one that failed."""
@@ -329,7 +342,7 @@ class StudyTrainer:
     def train_online(self, training: OnlineTraining) -> Array:
         """Train with weights that change, as a job; return them at each step (`t x d`)."""
         self.online_tokens += training.tokens * (2 if training.method == "scalebio" else 1)
-        return run_online(self._context, replace(training, seed=self._seed), self._metric_weights)
+        return run_online(self._context, replace(training, seed=self._seed), self._shares)
 
 
 def _nearest(lengths: Iterable[int], mark: int) -> int:

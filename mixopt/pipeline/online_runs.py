@@ -41,7 +41,7 @@ def run_online(
     Args:
         context: The study.
         training: What is trained.
-        metric_weights: Of the losses of the metrics that choose, by name.
+        metric_weights: Of the losses of the text of the benchmarks that choose, by name.
 
     Raises:
         RunError: The training failed.
@@ -67,7 +67,7 @@ def online_artifact(
     Args:
         context: The study.
         training: What is trained.
-        metric_weights: Of the losses of the metrics that choose, by name.
+        metric_weights: Of the losses of the text of the benchmarks that choose, by name.
     """
     corpora, config = context.corpora, context.config
     plain = asdict(training) | {"settings": dict(training.settings)}

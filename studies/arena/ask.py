@@ -18,7 +18,12 @@ from mixopt.baselines.registry import open_method, recommend
 from mixopt.baselines.swarm import drop_failed, train_swarm
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline.gains import metrics_that_choose
-from mixopt.pipeline.method_search import StudyEvaluator, StudyTrainer, metric_weights
+from mixopt.pipeline.method_search import (
+    StudyEvaluator,
+    StudyTrainer,
+    benchmark_weights,
+    metric_weights,
+)
 from mixopt.pipeline.text_samples import collect_samples
 from mixopt.study import Study
 
@@ -149,8 +154,9 @@ def ask(study: Study, name: str, budget_tokens: int, seed: int) -> tuple[Mixture
         metrics_that_choose(search),
         metric_weights(objective),
     )
-    by_name = {metric.name: float(w) for metric, w in zip(metrics, weights, strict=True)}
-    trainer = TimedTrainer(StudyTrainer(context, search, metrics, weights, seed))
+    shares = benchmark_weights(objective)
+    by_name = {metric.name: float(w) for metric, w in zip(metrics, shares, strict=True)}
+    trainer = TimedTrainer(StudyTrainer(context, search, metrics, shares, seed))
     available, target = context.corpora.available_tokens, context.config.target.tokens
     problem = Problem(
         context.space, metrics, weights, trainer, budget_tokens,

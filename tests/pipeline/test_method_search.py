@@ -17,9 +17,17 @@ from mixopt.config.loader import load_study
 from mixopt.config.search import MOST_RUNS, PUBLISHED, TRAINS_NOTHING
 from mixopt.errors import ConfigError, UserError
 from mixopt.executors.dispatcher import LocalDispatcher
-from mixopt.pipeline.method_search import StudyTrainer, metric_weights, run_method
+from mixopt.optimization.objective import Objective
+from mixopt.pipeline import method_search
+from mixopt.pipeline.method_search import (
+    StudyTrainer,
+    benchmark_weights,
+    metric_weights,
+    run_method,
+)
 from mixopt.pipeline.objective import require_objective
 from mixopt.proposal import Proposal
+from mixopt.trial import Metric
 
 pytestmark = pytest.mark.slow
 
@@ -214,6 +222,37 @@ def test_weights_are_of_native_losses(toy_folder):
     assert weights / weights[0] == pytest.approx(expected / expected[0])
     found = run_method(study.context, study.open_search(), objective)
     assert np.isfinite(list(found.recommendation.predicted.values())).all()
+
+
+@pytest.mark.parametrize("unit", ["z", "raw"])
+def test_text_is_weighed_without_the_units_of_scores(unit):
+    """An accuracy with a spread of .1 and bits per byte with .01 have the same say in a text."""
+    better = "lower" if unit == "raw" else "higher"
+    metrics = (Metric("accuracy", better, capability="a"), Metric("bits", "lower", capability="b"))
+    objective = Objective(
+        metrics, np.array([0.1, 0.01]), np.ones(2), {"b": 3.0}, unit=unit, growth=2
+    )
+    assert benchmark_weights(objective) == pytest.approx([0.25, 0.75])
+
+
+@pytest.mark.parametrize("method", ["projektor", "scalebio"])
+def test_what_reads_text_gets_the_weights_without_units(toy_folder, monkeypatch, method):
+    asked = []
+
+    class AskedError(Exception):
+        pass
+
+    def spy(context, *rest, **named):
+        asked.append(next(each for each in reversed(rest) if isinstance(each, dict)))
+        raise AskedError
+
+    monkeypatch.setattr(method_search, "collect_samples", spy)
+    monkeypatch.setattr(method_search, "run_online", spy)
+    study = open_toy(toy_folder, method, search={"method_runs": 4})
+    objective = study.open_policy(with_runs=False).objective
+    with pytest.raises(AskedError):
+        run_method(study.context, study.open_search(), objective)
+    assert list(asked[0].values()) == pytest.approx(benchmark_weights(objective))
 
 
 def test_without_losses_that_ensembles_score_there_is_no_method():
