@@ -7,7 +7,7 @@ every limit of the search space. Shapes: `n` mixtures, `k` experts, `d` domains,
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import SearchSpace
 from mixopt.trial import Metric
 
+Scored = TypeVar("Scored")
 Need = Literal["experts", "runs", "online"]
 """What a method asks for: scores of combined experts, trained runs, or training whose weights change."""
 MORE_RUNS = "raise the method's budget (search.method_runs in a study)"
@@ -66,9 +67,11 @@ class Trainer(Protocol):
 
     Attributes:
         run_tokens: Length of a run.
+        refused: Runs that were asked for and not begun, since they would have read a domain too often.
     """
 
     run_tokens: int
+    refused: int
 
     def train(self, ratios: Array) -> Array:
         """Train a run on each mixture (`n x d`); return scores (`n x m`), NaN for a run that failed."""
@@ -228,8 +231,7 @@ class Problem:
         Raises:
             RunError: The budget does not pay for them.
         """
-        self._pay(len(ratios) * self.run_tokens, f"{len(ratios)} runs")
-        return self._trainer.train(ratios)
+        return self._pay_for_runs(len(ratios), lambda: self._trainer.train(ratios))
 
     def train_lengths(self, ratios: Array) -> tuple[tuple[int, int], Array]:
         """Train a run on each mixture (`n x d`); return its half and whole length, and both scores.
@@ -240,8 +242,7 @@ class Problem:
         Raises:
             RunError: The budget does not pay for them.
         """
-        self._pay(len(ratios) * self.run_tokens, f"{len(ratios)} runs")
-        return self._trainer.train_lengths(ratios)
+        return self._pay_for_runs(len(ratios), lambda: self._trainer.train_lengths(ratios))
 
     def require_samples(self) -> TextSamples:
         """Return samples of the domains' and the benchmarks' text.
@@ -291,6 +292,13 @@ class Problem:
             Mixture.from_vector(self.space.domains, allowed), self.spent, predicted,
             tuple(tuple(row) for row in rows),
         )  # fmt: skip
+
+    def _pay_for_runs(self, n: int, train: Callable[[], Scored]) -> Scored:
+        self._pay(n * self.run_tokens, f"{n} runs")
+        before = self._trainer.refused
+        scored = train()
+        self.spent -= (self._trainer.refused - before) * self.run_tokens
+        return scored
 
     def _experts(self) -> Evaluator:
         experts = self._require_experts()

@@ -18,12 +18,8 @@ from mixopt.baselines.registry import open_method, recommend
 from mixopt.baselines.swarm import drop_failed, train_swarm
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline.gains import metrics_that_choose
-from mixopt.pipeline.method_search import (
-    StudyEvaluator,
-    StudyTrainer,
-    benchmark_weights,
-    metric_weights,
-)
+from mixopt.pipeline.method_problem import StudyEvaluator, StudyTrainer
+from mixopt.pipeline.method_search import benchmark_weights, metric_weights
 from mixopt.pipeline.text_samples import collect_samples
 from mixopt.study import Study
 
@@ -116,6 +112,10 @@ class TimedTrainer:
     def __init__(self, trainer: StudyTrainer) -> None:
         self._trainer, self.seconds = trainer, 0.0
         self.run_tokens = trainer.run_tokens
+
+    @property
+    def refused(self) -> int:
+        return self._trainer.refused
 
     def train(self, ratios: np.ndarray) -> np.ndarray:
         return self._timed(lambda: self._trainer.train(ratios))

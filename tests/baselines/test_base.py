@@ -37,6 +37,16 @@ def test_what_the_budget_does_not_pay_for_is_not_trained():
     assert problem.spent == 0
 
 
+def test_runs_that_were_not_begun_cost_nothing():
+    world = World()
+    world.refuse = lambda row: row[2] > 0.9
+    problem = make_problem(world, budget=9 * RUN_TOKENS)
+    assert np.isnan(problem.train(np.eye(4))).any(axis=1).tolist() == [False, False, True, False]
+    assert problem.spent == 3 * RUN_TOKENS
+    problem.train_lengths(np.eye(4)[2:3])
+    assert problem.spent == 3 * RUN_TOKENS
+
+
 def test_without_experts_one_sentence_says_so():
     space = SearchSpace(DOMAINS)
     problem = Problem(space, METRICS, np.full(3, 1 / 3), World(), 1000)

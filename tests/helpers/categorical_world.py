@@ -38,6 +38,7 @@ class World:
         self.composition = np.eye(len(DOMAINS))
         self.trained, self.scored, self.memory, self.fail, self.stop_after = [], 0, {}, set(), None
         self.online_tokens, self.stop_online_at = 0, None
+        self.refuse, self.refused = lambda row: False, 0
 
     def measure(self, probabilities):
         code, books = (self.tokens_by_domain[DOMAINS.index(name)] for name in ("code", "books"))
@@ -59,6 +60,10 @@ class World:
         rows = []
         for row in np.asarray(ratios):
             key = row.round(9).tobytes()
+            if self.refuse(row):
+                self.refused += 1
+                rows.append(np.full(len(METRICS), np.nan))
+                continue
             if key not in self.memory:
                 if self.stop_after is not None and len(self.trained) >= self.stop_after:
                     raise KeyboardInterrupt

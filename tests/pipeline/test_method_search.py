@@ -15,12 +15,11 @@ from mixopt.baselines.merge_to_mix import MergeToMix
 from mixopt.baselines.registry import METHODS
 from mixopt.config.loader import load_study
 from mixopt.config.search import MOST_RUNS, PUBLISHED, TRAINS_NOTHING
-from mixopt.errors import ConfigError, UserError
+from mixopt.errors import ConfigError, DivergedError, RunError, UserError
 from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.optimization.objective import Objective
-from mixopt.pipeline import method_search
+from mixopt.pipeline import method_problem, method_search
 from mixopt.pipeline.method_search import (
-    StudyTrainer,
     benchmark_weights,
     metric_weights,
     run_method,
@@ -112,16 +111,6 @@ def test_projektor_scores_runs_at_two_lengths_and_predicts_the_target(toy_folder
         open_toy(toy_folder / "other", "projektor", training=training)
 
 
-def test_no_checkpoint_of_a_decaying_rate_is_a_run_of_its_length():
-    training = SimpleNamespace(tokens=4000, decays=True, schedule="cosine")
-    context = SimpleNamespace(config=SimpleNamespace(training=training))
-    trainer = StudyTrainer(context, None, (), np.ones(0))
-    with pytest.raises(
-        UserError, match="schedule cosine, a decaying .* is not a finished run; set it"
-    ):
-        trainer.train_lengths(np.eye(2))
-
-
 def test_a_budget_confirms_what_a_method_recommends(toy_folder, monkeypatch):
     monkeypatch.setitem(METHODS, "d-optimal", lambda: DOptimal(pool=64))
     study = open_toy(toy_folder, "d-optimal", budget={"runs": 9, "longest": 1, "confirmation": 0})
@@ -148,6 +137,63 @@ def test_a_budget_below_the_least_ends_before_anything_is_trained(tmp_path):
     with pytest.raises(ConfigError, match="'olmix' needs 16,000 tokens .* for 3 domains"):
         study.search()
     assert not (study.output / "artifacts" / "base").exists()
+
+
+def lose(monkeypatch, verb, times=1):
+    """Let the first jobs of a kind fail as where a worker was lost."""
+    lost, run = [], LocalDispatcher.run
+
+    def losing(self, jobs):
+        for job in jobs:
+            if job.verb == verb and len(lost) < times:
+                lost.append(job)
+                yield job, RunError("the worker is gone")
+            else:
+                yield from run(self, [job])
+
+    monkeypatch.setattr(LocalDispatcher, "run", losing)
+    return lost
+
+
+@pytest.mark.parametrize(
+    ("method", "verb"), [("d-optimal", "train_run"), ("merge-to-mix", "score")]
+)
+def test_what_may_succeed_another_time_is_tried_again(toy_folder, monkeypatch, method, verb):
+    monkeypatch.setitem(METHODS, "d-optimal", lambda: DOptimal(pool=64))
+    study = open_toy(toy_folder, method, search={"method_runs": 4})
+    study.prepare()
+    study.open_policy(with_runs=False)  # trains what does not belong to the method
+    with monkeypatch.context() as broken:
+        lost = lose(broken, verb)
+        first = study._find_recommendation()
+        assert lost
+    assert first.recommendation.ratios
+    kept = study.output / "artifacts" / "recommendations"
+    assert not list(kept.glob(f"{method}-*"))
+    assert any(f"Method '{method}' recommends without" in text for text in study.callbacks.warnings)
+    (row,) = [row for row in study.status() if row.what == f"method {method}"]
+    assert row.state == "failed"
+    assert "1 failed" in row.why
+    again = toy.load(toy_folder)
+    whole = again._find_recommendation()
+    assert not any(each.failed for each in whole.observations)
+    assert len(list(kept.glob(f"{method}-*"))) == 1
+
+
+def test_a_divergence_is_kept(toy_folder, monkeypatch):
+    monkeypatch.setitem(METHODS, "d-optimal", lambda: DOptimal(pool=64))
+    study = open_toy(toy_folder, "d-optimal", search={"method_runs": 4})
+    run = method_problem.train_runs
+
+    def diverge(context, specs):
+        for number, (spec, scored) in enumerate(run(context, specs)):
+            yield spec, DivergedError("the loss is not finite") if number == 3 else scored
+
+    monkeypatch.setattr(method_problem, "train_runs", diverge)
+    found = study._find_recommendation()
+    assert [each.failed for each in found.observations] == [False, False, False, True]
+    assert found.recommendation.tokens == 4 * 4000
+    assert len(list((study.output / "artifacts" / "recommendations").glob("d-optimal-*"))) == 1
 
 
 def test_a_study_without_a_method_has_no_recommendation(toy_folder):
@@ -247,7 +293,7 @@ def test_what_reads_text_gets_the_weights_without_units(toy_folder, monkeypatch,
         raise AskedError
 
     monkeypatch.setattr(method_search, "collect_samples", spy)
-    monkeypatch.setattr(method_search, "run_online", spy)
+    monkeypatch.setattr(method_problem, "run_online", spy)
     study = open_toy(toy_folder, method, search={"method_runs": 4})
     objective = study.open_policy(with_runs=False).objective
     with pytest.raises(AskedError):
