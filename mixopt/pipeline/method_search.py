@@ -212,6 +212,12 @@ def _artifact(
         "compositions": {n: dict(row) for n, row in search.experts.compositions.items()},
         "seed": config.seed,
     }
+    if config.method_trains:
+        # experts that were given do not tell which text runs read
+        counts = context.corpora.counts
+        key["corpora"] = {
+            name: counts[name].folder.name for name in config.domains if name in counts
+        }
     if config.own_repetition:
         key["repetition"] = config.own_repetition
     return Artifact("recommendations", name, key)

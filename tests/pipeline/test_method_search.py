@@ -241,6 +241,32 @@ def test_experts_without_text_are_merged(tmp_path):
     assert set(found.ratios) == set(natural)
 
 
+def test_other_text_recommends_anew_also_with_given_experts(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "d-optimal", lambda: DOptimal(pool=64))
+    base = {"kind": "pretrained", "path": str(save_base(tmp_path / "base")), "context": 32}
+    path = toy.write_study(
+        tmp_path, base=base, search={"rounds": [6], "method": "d-optimal", "method_runs": 3}
+    )
+    read = shutil.copy(tmp_path / "data" / "birds.jsonl", tmp_path / "data" / "read.jsonl")
+    for seed, name in enumerate(toy.SENTENCES, start=1):
+        trained = model()
+        trained.load_state_dict(perturbed(trained, seed), strict=False)
+        trained.save_pretrained(tmp_path / "trained" / name)
+        file = tmp_path / "experts" / f"{name}.yaml"
+        given = {"checkpoint": str(tmp_path / "trained" / name), "available_tokens": 50_000}
+        plain = yaml.safe_load(file.read_text()) | given
+        if name == "birds":  # its benchmark has a file of its own
+            plain["text"]["paths"] = ["../data/read.jsonl"]
+        file.write_text(yaml.safe_dump(plain))
+    first = toy.load(tmp_path, path)
+    first.recommend()
+    read.write_text(read.read_text().replace("bird", "owls"))
+    again = toy.load(tmp_path)
+    again.recommend()
+    kept = again.output / "artifacts" / "recommendations"
+    assert len(list(kept.glob("d-optimal-*"))) == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
