@@ -6,7 +6,7 @@ is a run on natural. The proxy reads every domain alike, and the loss of a domai
     λ_i = mean over tokens of max(0, ℓ_proxy − ℓ_reference)
     α ∝ α e^(η λ),   α ← (1 − c) α + c / d
 
-See docs/methods.md, section 12.8.
+The loss of a batch is weighed with the α that was learnt from it. See docs/methods.md, section 12.8.
 """
 
 from dataclasses import dataclass
@@ -28,8 +28,11 @@ class DoReMiWeights:
         smoothing: c, the share of the uniform mixture in each step's weights.
     """
 
+    learn_first: ClassVar[bool] = True
+
     def __init__(self, d: int, eta: float, smoothing: float) -> None:
         self.weights, self._eta, self._smoothing = np.full(d, 1 / d), eta, smoothing
+        self._excess = np.zeros(d)
 
     @property
     def shares(self) -> Array:
@@ -42,24 +45,26 @@ class DoReMiWeights:
         return self.weights
 
     def update(self, losses: Array, read: Array) -> None:
-        """Raise the weights of domains with a large excess loss; one without sequences keeps its own.
+        """Raise the weights of domains with a large excess loss.
 
         Args:
-            losses: Mean excess of each domain (`d`), NaN for one without a sequence.
+            losses: Mean excess of each domain (`d`), NaN for one without a sequence, whose last excess
+                counts again; 0 before its first.
             read: Share of each domain in the batch (`d`), which does not matter here.
         """
-        logs = np.log(self.weights) + self._eta * np.nan_to_num(losses)
+        self._excess = np.where(np.isfinite(losses), losses, self._excess)
+        logs = np.log(self.weights) + self._eta * self._excess
         raised = np.exp(logs - logs.max())
         d = len(self.weights)
         self.weights = (1 - self._smoothing) * raised / raised.sum() + self._smoothing / d
 
     def state(self) -> dict[str, list[float]]:
-        """Return the weights."""
-        return {"weights": self.weights.tolist()}
+        """Return weights and last excess losses."""
+        return {"weights": self.weights.tolist(), "excess": self._excess.tolist()}
 
     def restore(self, state: dict[str, list[float]]) -> None:
-        """Take the weights."""
-        self.weights = np.array(state["weights"])
+        """Take what `state` returned."""
+        self.weights, self._excess = np.array(state["weights"]), np.array(state["excess"])
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ class Exp3Weights:
         warmup: Steps of the warm-up, whose rewards count already.
     """
 
+    learn_first: ClassVar[bool] = False
+
     def __init__(self, start: Array, warmup: int) -> None:
         self.weights, self._warmup = np.asarray(start, dtype=np.float64), warmup
         self._rewards, self._step = np.zeros(len(start)), 0

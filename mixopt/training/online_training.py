@@ -46,6 +46,10 @@ class Weights(Protocol):
     weights: Array
 
     @property
+    def learn_first(self) -> bool:
+        """Whether the loss of a batch is weighed with what was learnt from it."""
+
+    @property
     def shares(self) -> Array:
         """Share of each domain in the next batch (`d`)."""
 
@@ -182,36 +186,52 @@ def train_with_weights(
             weights learn from them; none if left out.
 
     Returns:
-        The weights that each step was taken with (`t x d`).
+        The weights that each step was taken with (`t x d`); those that were learnt from its batch where
+        weights learn first.
 
     Raises:
         DivergedError: The gradient stopped being finite.
         DataError: A domain would be read too often.
     """
     optimizer, d = settings.make_optimizer(model), len(weights.weights)
+    device_batch, in_bfloat16 = settings.plan.device_batch, settings.in_bfloat16
     model.train()
 
+    def measure(tokens: torch.Tensor, losses: torch.Tensor) -> Array:
+        excess = losses.detach()
+        if reference is not None:
+            with torch.no_grad():
+                excess = excess - token_losses(reference, tokens, in_bfloat16=in_bfloat16)
+            excess = excess.clamp(min=0)
+        return np.asarray(excess.mean(dim=1).double().cpu().numpy())
+
     def step(number: int) -> Array:
-        taken = weights.weights.copy()
         batch, domains = sequences.draw(weights.shares, settings.plan.sequences_per_step)
+        read = np.bincount(domains, minlength=d) / len(domains)
+        parts = [slice(at, at + device_batch) for at in range(0, len(batch), device_batch)]
+        learn_first, losses, measured = weights.learn_first, None, list[Array]()
+        if learn_first:
+            # a batch in one part is read once, and one in many parts twice: graphs of all need memory
+            with torch.set_grad_enabled(len(parts) == 1):
+                for part in parts:
+                    tokens = batch[part].to(model.device)
+                    losses = token_losses(model, tokens, in_bfloat16=in_bfloat16)
+                    measured.append(measure(tokens, losses))
+            weights.update(by_domain(np.concatenate(measured), domains, d), read)
+        taken = weights.weights.copy()
         own = weights.loss_weights[domains]
         own = own / own.sum()
-        learnt = []
-        for place in range(0, len(batch), settings.plan.device_batch):
-            part = slice(place, place + settings.plan.device_batch)
+        for part in parts:
             tokens = batch[part].to(model.device)
-            losses = token_losses(model, tokens, in_bfloat16=settings.in_bfloat16)
+            if losses is None or len(parts) > 1:
+                losses = token_losses(model, tokens, in_bfloat16=in_bfloat16)
             counted = torch.from_numpy(own[part]).to(losses)
             (losses.mean(dim=1) @ counted).backward()  # type: ignore[no-untyped-call]
-            excess = losses.detach()
-            if reference is not None:
-                with torch.no_grad():
-                    least = token_losses(reference, tokens, in_bfloat16=settings.in_bfloat16)
-                excess = (excess - least).clamp(min=0)
-            learnt.append(excess.mean(dim=1).double().cpu().numpy())
+            if not learn_first:
+                measured.append(measure(tokens, losses))
         settings.descend(model, optimizer, settings.rate_share(number))
-        read = np.bincount(domains, minlength=d) / len(domains)
-        weights.update(by_domain(np.concatenate(learnt), domains, d), read)
+        if not learn_first:
+            weights.update(by_domain(np.concatenate(measured), domains, d), read)
         return taken
 
     return run_steps(step, settings, [model], [optimizer], [weights, sequences])

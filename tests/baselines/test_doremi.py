@@ -36,10 +36,17 @@ def test_one_step_is_the_published_one():
     assert weights.shares == pytest.approx(np.full(3, 1 / 3))
 
 
-def test_a_domain_that_was_not_read_keeps_its_odds():
+def test_a_domain_that_was_not_read_has_its_last_excess():
     weights = DoReMiWeights(3, 1.0, 0.0)
     weights.update(np.array([0.5, np.nan, 0.0]), EVEN)
-    assert weights.weights[1] / weights.weights[2] == pytest.approx(1.0)
+    assert weights.weights[1] / weights.weights[2] == pytest.approx(1.0)  # none is known yet
+    weights.update(np.array([0.0, 0.7, 0.0]), EVEN)
+    assert weights.weights[1] / weights.weights[2] == pytest.approx(np.exp(0.7))
+    kept = DoReMiWeights(3, 1.0, 0.0)
+    kept.restore(weights.state())
+    for each in (weights, kept):
+        each.update(np.array([0.0, np.nan, 0.0]), EVEN)
+        assert each.weights[1] / each.weights[2] == pytest.approx(np.exp(1.4))
 
 
 def test_the_worst_domain_gets_the_weight_and_smoothing_keeps_the_others():
@@ -48,6 +55,10 @@ def test_the_worst_domain_gets_the_weight_and_smoothing_keeps_the_others():
         weights.update(np.array([0.0, 0.0, 0.5]), EVEN)
     assert weights.weights[2] > 0.9
     assert weights.weights.min() >= 0.01
+
+
+def test_the_loss_of_a_batch_is_weighed_with_what_was_learnt_from_it():
+    assert DoReMiWeights(3, 1.0, 1e-4).learn_first
 
 
 def test_a_state_is_restored():

@@ -112,14 +112,17 @@ class World:
         for step in range(len(path), ONLINE_STEPS):
             if step == self.stop_online_at:
                 raise KeyboardInterrupt
-            path = [*path, weights.weights]
             losses = np.array([1.0, 1.0, 3.0, 1.0]) / (1 + read)
+            if getattr(weights, "learn_first", False):  # not of scalebio
+                weights.update(losses, weights.shares)
+            path = [*path, weights.weights]
             if training.method == "scalebio":
                 self.online_tokens += training.tokens // ONLINE_STEPS
                 weights.descend(losses - np.array([0.0, 0.0, 0.1, 0.0]), losses, 1.0)
             else:
                 read = read + weights.shares * weights.loss_weights
-                weights.update(losses, weights.shares)
+                if not weights.learn_first:
+                    weights.update(losses, weights.shares)
             self.memory[key] = read, path, json.dumps(weights.state())
         return np.array(path)
 

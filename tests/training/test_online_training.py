@@ -141,8 +141,35 @@ def test_the_weights_learn_from_the_excess_over_a_reference(corpora, tmp_path):
         reference=reference.eval(),
     )
     assert path.shape == (6, 3)
-    assert path[0].tolist() == [1 / 3] * 3
-    assert weights.weights.argmax() == 2
+    assert path[0].argmax() == 2  # the first batch is weighed with what was learnt from it
+    assert path[-1].tolist() == weights.weights.tolist()
+
+
+@pytest.mark.parametrize("device_batch", [4, 6])
+def test_doremi_weighs_a_batch_with_the_weights_that_it_taught(corpora, tmp_path, device_batch):
+    """One step is that of Adam on Σ α_i ℓ_i with the new α, and learns from the old model's losses."""
+    own = settings(tmp_path, steps=1)
+    own = replace(own, plan=replace(own.plan, device_batch=device_batch))
+    model, other, reference = (family("llama") for _ in range(3))
+    with torch.no_grad():
+        next(iter(reference.parameters())).add_(0.1)
+    tokens, domains = sequences(corpora).draw(np.full(3, 1 / 3), 6)
+    losses = token_losses(other, tokens)
+    excess = (losses.detach() - token_losses(reference, tokens).detach()).clamp(min=0).mean(dim=1)
+    alpha = np.exp(20 * by_domain(excess.double().numpy(), domains, 3))
+    alpha = 0.9 * alpha / alpha.sum() + 0.1 / 3
+    shares = torch.tensor(alpha[domains] / alpha[domains].sum(), dtype=torch.float32)
+    (losses.mean(dim=1) @ shares).backward()
+    optimizer = own.make_optimizer(other)
+    own.descend(other, optimizer, own.rate_share(0))
+    weights = DoReMiWeights(3, 20.0, 0.1)
+    path = train_with_weights(model, sequences(corpora), weights, own, reference=reference.eval())
+    assert path[0] == pytest.approx(alpha, rel=1e-5)
+    assert np.ptp(alpha) > 0.05
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-6)
+    before = family("llama").parameters()
+    assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
 
 
 def test_training_lowers_the_loss_and_follows_the_probabilities(corpora, tmp_path):
