@@ -16,12 +16,15 @@ import numpy as np
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.baselines.base import Method, Problem, Recommendation
+from mixopt.baselines.doremi import DoReMi
 from mixopt.baselines.merge_to_mix import MergeToMix
+from mixopt.baselines.projektor import Projektor
 from mixopt.baselines.registry import open_method, recommend, require_budget
 from mixopt.baselines.scalebio import ScaleBio
 from mixopt.config.study import StudyConfig
-from mixopt.errors import RunError
-from mixopt.mixture import Array
+from mixopt.data.corpus import check_epochs
+from mixopt.errors import ConfigError, RunError
+from mixopt.mixture import Array, Mixture
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.gains import Observation, metrics_that_choose
@@ -31,6 +34,7 @@ from mixopt.pipeline.method_problem import (
     expert_tokens,
     name_weights,
 )
+from mixopt.pipeline.mixture_runs import order_natural
 from mixopt.pipeline.online_runs import require_layers
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.pipeline.text_samples import collect_samples
@@ -85,10 +89,11 @@ def method_budget(context: StudyContext) -> int:
 
 
 def require_method_budget(context: StudyContext) -> None:
-    """Check that the study's method can work with its budget and base, before anything is trained.
+    """Check that the study's method can work with its budget, text and base, before it trains.
 
     Raises:
-        ConfigError: The budget is below the method's least.
+        ConfigError: The budget is below the method's least, or half of a run is no other length.
+        DataError: The method would read a domain more often than `training.max_epochs` allows.
         UserError: The base has fewer layers than are to be trained at a time, or there are too many
             experts for every subset of them.
     """
@@ -105,6 +110,43 @@ def require_method_budget(context: StudyContext) -> None:
         method.require_few(len(context.compositions))
     if (layers := context.config.search.lisa_layers) is not None:
         require_layers(context, layers)
+    if isinstance(method, DoReMi | ScaleBio):
+        _require_even_text(context, name, method)
+    if isinstance(method, Projektor):
+        _require_two_lengths(context)
+
+
+def _require_even_text(context: StudyContext, name: str, method: Method) -> None:
+    """Check that there is text for what reads every domain alike, and for DoReMi's run on natural."""
+    config, tokens = context.config, context.config.training.tokens
+    wanted = {
+        f"a training of {name}, which reads every domain alike": Mixture.uniform(config.domains)
+    }
+    if isinstance(method, DoReMi):
+        wanted["the reference of doremi, a run on natural"] = order_natural(context)
+    for what, ratios in wanted.items():
+        check_epochs(
+            context.corpora.counts, ratios, tokens=tokens, max_epochs=config.training.max_epochs,
+            what=f"the {tokens:,} tokens of {what},",
+        )  # fmt: skip
+
+
+def _require_two_lengths(context: StudyContext) -> None:
+    """Check that half of a run has fewer steps than a run."""
+    from mixopt.training.batch_plan import BatchPlan
+    from mixopt.training.step_law import resolve_hyperparameters
+
+    config, tokens = context.config.training, context.config.training.tokens
+    step = resolve_hyperparameters(config, context.base_parameters)
+    plan = BatchPlan.of(
+        config, step, context.config.base.context, 1, vocabulary=len(context.corpora.tokenizer),
+        checkpoints=(tokens // 2, tokens),
+    )  # fmt: skip
+    if len(plan.checkpoints) == 1:
+        raise ConfigError(
+            f"projektor needs runs of two lengths, and a run of training.tokens: {tokens:,} is "
+            f"{plan.steps} step and half of it too; train longer runs, or lower training.batch_tokens."
+        )
 
 
 def run_method(

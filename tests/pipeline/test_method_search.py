@@ -15,7 +15,7 @@ from mixopt.baselines.merge_to_mix import MergeToMix
 from mixopt.baselines.registry import METHODS
 from mixopt.config.loader import load_study
 from mixopt.config.search import MOST_RUNS, PUBLISHED, TRAINS_NOTHING
-from mixopt.errors import ConfigError, DivergedError, RunError, UserError
+from mixopt.errors import ConfigError, DataError, DivergedError, RunError, UserError
 from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline import method_problem, method_search
@@ -29,6 +29,9 @@ from mixopt.proposal import Proposal
 from mixopt.trial import Metric
 
 pytestmark = pytest.mark.slow
+
+
+LONG = {"tokens": 100_000, "max_repetition": 9}
 
 
 def open_toy(folder, method, **changes):
@@ -194,6 +197,44 @@ def test_a_divergence_is_kept(toy_folder, monkeypatch):
     assert [each.failed for each in found.observations] == [False, False, False, True]
     assert found.recommendation.tokens == 4 * 4000
     assert len(list((study.output / "artifacts" / "recommendations").glob("d-optimal-*"))) == 1
+
+
+@pytest.mark.parametrize("method", ["doremi", "scalebio"])
+def test_too_little_text_for_a_share_of_each_domain_ends_before_anything_is_trained(
+    tmp_path, method
+):
+    training = toy.study_plain()["training"] | {
+        "tokens": 60_000, "expert_tokens": 4000, "max_epochs": 1,
+    }  # fmt: skip
+    study = open_toy(tmp_path, method, training=training, target=LONG, search={"method_runs": 2})
+    with pytest.raises(
+        DataError, match=f"so the 60,000 tokens of a training of {method}, which reads"
+    ):
+        study.search()
+    assert not (study.output / "artifacts" / "base").exists()
+
+
+def test_a_reference_of_doremi_needs_text_too(tmp_path):
+    training = toy.study_plain()["training"] | {
+        "tokens": 40_000, "expert_tokens": 4000, "max_epochs": 1,
+    }  # fmt: skip
+    natural = {"birds": 0.1, "ships": 0.1, "sums": 0.8}
+    study = open_toy(
+        tmp_path, "doremi", training=training, target=LONG, search={"natural": natural}
+    )
+    with pytest.raises(
+        DataError, match="the reference of doremi, a run on natural, would read them"
+    ):
+        study.search()
+    assert not (study.output / "artifacts" / "base").exists()
+
+
+def test_one_step_has_no_half_for_projektor(tmp_path):
+    training = toy.study_plain()["training"] | {"tokens": 256, "average_checkpoints": 1}
+    study = open_toy(tmp_path, "projektor", training=training, search={"method_runs": 4})
+    with pytest.raises(ConfigError, match="training.tokens: 256 is 1 step and half of it too"):
+        study.search()
+    assert not (study.output / "artifacts" / "base").exists()
 
 
 def test_a_study_without_a_method_has_no_recommendation(toy_folder):
