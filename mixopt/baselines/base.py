@@ -68,10 +68,13 @@ class Trainer(Protocol):
     Attributes:
         run_tokens: Length of a run.
         refused: Runs that were asked for and not begun, since they would have read a domain too often.
+        validation_tokens: Tokens of benchmarks that trainings with changing weights descended on. They
+            are a part of what was spent, and a budget in runs does not limit them.
     """
 
     run_tokens: int
     refused: int
+    validation_tokens: int
 
     def train(self, ratios: Array) -> Array:
         """Train a run on each mixture (`n x d`); return scores (`n x m`), NaN for a run that failed."""
@@ -261,7 +264,10 @@ class Problem:
             RunError: The budget does not pay for it.
         """
         self._pay(training.tokens, f"the training of {training.method}")
-        return self._trainer.train_online(training)
+        before = self._trainer.validation_tokens
+        path = self._trainer.train_online(training)
+        self.spent += self._trainer.validation_tokens - before
+        return path
 
     def add_tokens(self, tokens: int, what: str) -> None:
         """Pay for training beside runs, such as a second copy of a model.

@@ -19,6 +19,22 @@ REQUESTS = 8
 """Requests of each benchmark that a call reads."""
 
 
+def count_tokens(scorer: Scorer, weights: Mapping[str, float]) -> float:
+    """Return the tokens that a call reads on average, over all benchmarks with a weight.
+
+    Args:
+        scorer: The benchmarks.
+        weights: Weight by name (`m`); those left out have none.
+    """
+    total = 0.0
+    for task in scorer.tasks:
+        if weights.get(task.metric.name, 0.0) > 0:
+            known = [task.requests[int(index)] for index in np.flatnonzero(task.loss_weights)]
+            lengths = [len(request.context) + len(request.target) for request in known]
+            total += min(REQUESTS, len(known)) * float(np.mean(lengths))
+    return total
+
+
 class ValidationLoss:
     """Mean loss of benchmarks by weight, on requests drawn anew at each call.
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mixopt.training.batch_plan import BatchPlan
     from mixopt.training.domain_sequences import DomainSequences
     from mixopt.training.online_training import HasState, OnlineSettings
+    from mixopt.training.step_law import OptimizerHyperparameters
     from mixopt.training.training_run import TrainingRun
 
 KIND, FILE = "online", "path.npy"
@@ -86,14 +87,32 @@ def online_artifact(
     if config.training.device_batch is not None:
         # as few settings of it do, it may have changed the batch
         free = config.training.model_copy(update={"device_batch": None})
-        batches = [_plan(context, each, training) for each in (config.training, free)]
-        if batches[0].sequences_per_step != batches[1].sequences_per_step:
-            key["sequences_per_step"] = batches[0].sequences_per_step
+        plans = [_plan(context, each, training)[1] for each in (config.training, free)]
+        if plans[0].sequences_per_step != plans[1].sequences_per_step:
+            key["sequences_per_step"] = plans[0].sequences_per_step
     if training.method == "doremi":
         key["reference"] = _reference(context, training.seed).artifact.folder_name
     if training.method == "scalebio":
         key["benchmarks"] = [context.scorer.digest, dict(metric_weights)]
     return Artifact(KIND, training.method, key)
+
+
+def count_validation_tokens(
+    context: StudyContext, training: OnlineTraining, metric_weights: Mapping[str, float]
+) -> int:
+    """Return the tokens of benchmarks that a training descends on, beside those of the domains.
+
+    Args:
+        context: The study.
+        training: What is trained.
+        metric_weights: Of the losses of the text of the benchmarks that choose, by name.
+    """
+    if training.method != "scalebio":
+        return 0
+    from mixopt.evaluation.validation_loss import count_tokens
+
+    steps = _plan(context, context.config.training, training)[1].steps
+    return round(steps * count_tokens(context.scorer, metric_weights))
 
 
 def require_layers(context: StudyContext, layers: int) -> None:
@@ -189,22 +208,22 @@ def _train_pair(
     return run_steps(step, settings, pair.models, pair.optimizers, others)
 
 
-def _plan(context: StudyContext, config: TrainingConfig, training: OnlineTraining) -> "BatchPlan":
+def _plan(
+    context: StudyContext, config: TrainingConfig, training: OnlineTraining
+) -> "tuple[OptimizerHyperparameters, BatchPlan]":
     from mixopt.training.batch_plan import BatchPlan
     from mixopt.training.bilevel_training import plan_even_batches
     from mixopt.training.step_law import resolve_hyperparameters
 
-    length, step = (
-        context.config.base.context,
-        resolve_hyperparameters(config, context.base_parameters),
-    )
+    length = context.config.base.context
+    step = resolve_hyperparameters(config, context.base_parameters)
     plan = BatchPlan.of(
         config, step, length, 1, vocabulary=len(context.corpora.tokenizer),
         checkpoints=(training.tokens,),
     )  # fmt: skip
     if training.method == "scalebio":
         plan = plan_even_batches(plan, len(context.config.domains), training.tokens, length)
-    return plan
+    return step, plan
 
 
 def _settings(
@@ -212,11 +231,9 @@ def _settings(
 ) -> "OnlineSettings":
     from mixopt.training.checkpointing import CheckpointManager
     from mixopt.training.online_training import OnlineSettings
-    from mixopt.training.step_law import resolve_hyperparameters
 
     config = context.config.training
-    step = resolve_hyperparameters(config, context.base_parameters)
-    plan = _plan(context, config, training)
+    step, plan = _plan(context, config, training)
     checkpoints = CheckpointManager(
         context.store.work_folder(artifact),
         60 * context.config.executor.checkpoint_minutes,

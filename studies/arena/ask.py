@@ -117,6 +117,10 @@ class TimedTrainer:
     def refused(self) -> int:
         return self._trainer.refused
 
+    @property
+    def validation_tokens(self) -> int:
+        return self._trainer.validation_tokens
+
     def train(self, ratios: np.ndarray) -> np.ndarray:
         return self._timed(lambda: self._trainer.train(ratios))
 

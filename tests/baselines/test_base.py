@@ -4,6 +4,7 @@ from categorical_world import DOMAINS, METRICS, RUN_TOKENS, World, make_problem
 
 from mixopt import SearchSpace
 from mixopt.baselines.base import OnlineTraining, Problem, Recommendation
+from mixopt.baselines.scalebio import ScaleBio
 from mixopt.errors import RunError, UserError
 
 
@@ -45,6 +46,21 @@ def test_runs_that_were_not_begun_cost_nothing():
     assert problem.spent == 3 * RUN_TOKENS
     problem.train_lengths(np.eye(4)[2:3])
     assert problem.spent == 3 * RUN_TOKENS
+
+
+def test_text_of_benchmarks_that_is_trained_on_is_spent_beside_the_budget():
+    world = World()
+    train = world.train_online
+
+    def reading(training):
+        world.validation_tokens += 700
+        return train(training)
+
+    world.train_online = reading
+    problem = make_problem(world, budget=2 * RUN_TOKENS)
+    found = ScaleBio().recommend(problem)
+    assert found.tokens == problem.spent == 2 * RUN_TOKENS + 700
+    assert problem.affordable_runs == 0
 
 
 def test_without_experts_one_sentence_says_so():

@@ -4,7 +4,7 @@ import torch
 import toy
 
 from mixopt.errors import UserError
-from mixopt.evaluation.validation_loss import REQUESTS, ValidationLoss
+from mixopt.evaluation.validation_loss import REQUESTS, ValidationLoss, count_tokens
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,19 @@ def test_other_requests_at_each_call_and_the_same_after_a_stop(study):
     assert float(second(model)) == values[2]
     assert first.state() == second.state() == {"calls": [3.0]}
     assert np.isfinite(values).all()
+
+
+def test_the_tokens_of_a_call_are_those_of_its_requests(study):
+    scorer = study.context.scorer
+    (task,) = (task for task in scorer.tasks if task.metric.name == "continue")
+    whole = sum(len(request.context) + len(request.target) for request in task.requests)
+    assert len(task.requests) <= REQUESTS  # a call reads all of them
+    assert count_tokens(scorer, {"continue": 0.3}) == pytest.approx(whole)
+    many = count_tokens(scorer, {"continue": 0.3, "birds_heldout": 0.7, "ships_heldout": 0.0})
+    windows = next(task for task in scorer.tasks if task.metric.name == "birds_heldout").requests
+    lengths = [len(request.context) + len(request.target) for request in windows]
+    assert len(lengths) > REQUESTS
+    assert many - whole == pytest.approx(REQUESTS * np.mean(lengths))
 
 
 def test_holdouts_and_nothing_to_read_end_in_one_sentence(study):

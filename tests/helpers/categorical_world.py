@@ -38,7 +38,7 @@ class World:
         self.composition = np.eye(len(DOMAINS))
         self.trained, self.scored, self.memory, self.fail, self.stop_after = [], 0, {}, set(), None
         self.online_tokens, self.stop_online_at = 0, None
-        self.refuse, self.refused = lambda row: False, 0
+        self.refuse, self.refused, self.validation_tokens = lambda row: False, 0, 0
 
     def measure(self, probabilities):
         code, books = (self.tokens_by_domain[DOMAINS.index(name)] for name in ("code", "books"))
