@@ -5,6 +5,7 @@ Shapes: `n` candidates, `k` experts.
 
 from typing import TYPE_CHECKING
 
+from mixopt.config.study import StudyConfig
 from mixopt.errors import one_line
 from mixopt.mixture import Array, Mixture
 from mixopt.pipeline.mixture_runs import (
@@ -15,6 +16,7 @@ from mixopt.pipeline.mixture_runs import (
     order_natural,
     train_runs,
 )
+from mixopt.surrogates.registry import SURROGATES
 from mixopt.trial import Score, Trial
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def train_candidates(
     mixtures = [search.to_mixture(row) for row in rows]
     if number == 1:
         mixtures.insert(0, natural)
+        if (replaced := describe_replaced_booster(context.config)) is not None:
+            context.callbacks.message(replaced)
     marks = first_checkpoints(context.config)
     names: dict[str, Mixture] = {}
     for mixture in mixtures:
@@ -67,3 +71,20 @@ def train_candidates(
         )  # fmt: skip
     # in the order of the candidates, whichever was finished first
     return [trials[spec] for spec in specs if spec in trials]
+
+
+def describe_replaced_booster(config: StudyConfig) -> str | None:
+    """Return a message where a study trains too few runs for RegMix's booster; None where it does not.
+
+    Args:
+        config: Of a study with `search.method: regmix`.
+    """
+    n = sum(config.search.rounds) + 1
+    least = SURROGATES["regmix"].min_trials(len(config.domains))
+    if n >= least:
+        return None
+    return (
+        f"regmix: below {least} runs RegMix's booster predicts a constant, and this search trains {n} "
+        "with natural; boosted trees with smaller leaves are fitted instead. Raise search.rounds to "
+        f"{least - 1} in sum for the published ones."
+    )

@@ -4,7 +4,7 @@ import toy
 
 from mixopt.errors import RunError
 from mixopt.pipeline import trained_candidates
-from mixopt.pipeline.trained_candidates import train_candidates
+from mixopt.pipeline.trained_candidates import describe_replaced_booster, train_candidates
 
 
 @pytest.fixture
@@ -37,4 +37,13 @@ def test_a_run_that_fails_is_reported_and_left_out(study, monkeypatch):
 
     monkeypatch.setattr(trained_candidates, "train_runs", fail_first)
     assert train_candidates(study.context, search, np.array([[1.0, 0.0, 0.0]]), 1) == []
-    assert said[0].endswith("is left out: its loss is not finite")
+    replaced, failed = said
+    assert failed.endswith("is left out: its loss is not finite")
+    # of seven runs RegMix's booster would be a constant
+    assert replaced.startswith("regmix: below 41 runs RegMix's booster predicts a constant")
+    assert "this search trains 7 with natural" in replaced
+
+
+def test_enough_runs_are_fitted_with_the_published_booster(study):
+    search = study.config.search.model_copy(update={"rounds": (32, 8)})
+    assert describe_replaced_booster(study.config.model_copy(update={"search": search})) is None
