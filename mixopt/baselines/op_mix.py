@@ -2,9 +2,9 @@
 
 arXiv:2605.15220. Each probe is trained on 90% of one domain and 10% of the old mixture from the current
 checkpoint, as LoRA factors (rank 16, alpha 32, twice the rate): in a study that is
-`training: {method: lora, anchor_share: 0.1}`. Merges are made of full deltas in float32. Their
-coordinates leave out the 10%; here the law is a function of the ratios that a merge stands for.
-See docs/methods.md, section 12.3.
+`training: {method: lora, anchor_share: 0.1}`. Merges are made of full deltas in float32. The law is a
+function of the ratios that a merge stands for, as in michahu/on-policy-mix. See docs/methods.md, section
+12.3, also for what differs.
 """
 
 from dataclasses import dataclass

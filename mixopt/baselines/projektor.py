@@ -9,9 +9,10 @@ the losses at the target's length follow without a parameter,
 
     L(N) = [ log(N ÷ N0) L_N1 − log(N ÷ N1) L_N0 ] ÷ log(N1 ÷ N0),
 
-and projected gradient steps descend it on the simplex. The authors fit by least squares and ascend an
-accuracy; here a ridge penalty is chosen by leave-one-out errors, since text has more sources than runs,
-and a step is taken only where it lowers the loss. See docs/methods.md, section 12.11.
+and projected gradient steps descend it on the simplex. The paper's formula has Σ_i c2_i p_i² too, which
+the authors' notebook leaves out. They fit by least squares and ascend an accuracy; here a ridge penalty
+is chosen by leave-one-out errors, since text has more sources than runs, and a step is taken only where
+it lowers the loss. See docs/methods.md, section 12.11.
 """
 
 from collections.abc import Callable

@@ -2,9 +2,9 @@
 
 LISA, layerwise importance sampled AdamW (Pan et al. 2024, arXiv:2403.17919): of the blocks of a model a
 few are drawn and trained for some steps, then others; embeddings, last norm and head are trained always.
-The moments of AdamW are kept for what is trained and dropped when others are drawn, as in the authors'
-code. ScaleBiO's models draw the same blocks: with others each, the difference of their losses would
-tell of the blocks and not of the data.
+The moments of AdamW are kept for what is trained and dropped when others are drawn, as in LISA's own
+code; ScaleBiO's keeps them. Here ScaleBiO's models draw the same blocks: with others each, the
+difference of their losses would tell of the blocks and not of the data.
 """
 
 from collections.abc import Iterator, Sequence
