@@ -27,6 +27,7 @@ class Preview:
         distances: Distance of each domain alone from the target, in units of the mean cost.
         distance: That of `ratios`.
         natural_distance: That of `natural`.
+        left_out: Benchmarks that choose and have no text.
     """
 
     ratios: Mixture
@@ -34,6 +35,7 @@ class Preview:
     distances: dict[str, float]
     distance: float
     natural_distance: float
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         width = max(len(name) for name in self.ratios)
@@ -48,6 +50,11 @@ class Preview:
             f"Distance of the mixture: {self.natural_distance:.3f} natural, {self.distance:.3f} "
             "preview. A near text need not be the best to train on."
         )
+        if self.left_out:
+            lines.append(
+                f"Left out, for want of text to compare: {', '.join(self.left_out)}. They choose the "
+                "mixture in a study."
+            )
         return "\n".join(lines)
 
 
@@ -62,7 +69,9 @@ def preview_study(context: StudyContext) -> Preview:
         MissingExtraError: `mixopt[transport]` is not installed.
     """
     domains, space = context.config.domains, WeightSpace.of_domains(context.space)
-    transport = Transport(collect_samples(context, equal_weights(context), name="preview"))
+    weights = equal_weights(context)
+    samples = collect_samples(context, weights, name="preview")
+    transport = Transport(samples)
     natural = order_natural(context).vector(domains)
     start = space.pull(natural[None])[0]
     found = descend_on_simplex(transport.distance, space, start, STEPS)
@@ -73,4 +82,5 @@ def preview_study(context: StudyContext) -> Preview:
     return Preview(
         Mixture.from_vector(domains, found), order_natural(context), alone,
         transport.distance(found)[0], transport.distance(natural)[0],
+        tuple(name for name, weight in weights.items() if weight and name not in samples.benchmarks),
     )  # fmt: skip

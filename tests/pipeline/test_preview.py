@@ -1,5 +1,6 @@
 import pytest
 import toy
+import yaml
 
 from mixopt.errors import MissingExtraError
 from mixopt.mixture import Mixture
@@ -43,3 +44,19 @@ def test_a_preview_says_that_nothing_was_trained():
     )
     assert shown.splitlines()[0].startswith("Preview from text alone. Nothing was trained")
     assert shown.splitlines()[2].split() == ["web", "50.0%", "25.0%", "1.000"]
+
+
+def test_benchmarks_without_text_are_named(tmp_path):
+    path = toy.write_study(tmp_path)
+    generated = {
+        "name": "written", "kind": "generation", "items": "../data/written.jsonl",
+        "capability": "birds",
+    }  # fmt: skip
+    toy.write_jsonl(tmp_path / "data" / "written.jsonl", [
+        {"prompt": "one and", "target": "two"}, {"prompt": "the old", "target": "owl"},
+    ])  # fmt: skip
+    (tmp_path / "benchmarks" / "written.yaml").write_text(yaml.safe_dump(generated))
+    found = toy.load(tmp_path, path).preview()
+    assert found.left_out == ("written",)
+    last = str(found).splitlines()[-1]
+    assert last.startswith("Left out, for want of text to compare: written.")
