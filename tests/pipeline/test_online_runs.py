@@ -17,20 +17,23 @@ def open_toy(folder, method, **changes):
     return toy.load(folder, toy.write_study(folder, search=search, **changes))
 
 
+def tokens_of_benchmarks(study):
+    """Return what w of scalebio is trained on beside text: requests at each of its 21 steps."""
+    objective = study.open_policy(with_runs=False).objective
+    names = [metric.name for metric in objective.metrics]
+    named = dict(zip(names, benchmark_weights(objective).tolist(), strict=True))
+    tokens = round(21 * count_tokens(study.context.scorer, named))
+    assert tokens > 4000
+    return tokens
+
+
 @pytest.mark.parametrize(("method", "runs"), [("doremi", 2), ("odm", 1), ("scalebio", 2)])
 def test_a_method_that_changes_weights_recommends_in_a_study(toy_folder, method, runs):
     study = open_toy(toy_folder, method)
     trials = study.search()
     result = study._find_recommendation()
     found = result.recommendation
-    weights = benchmark_weights(study.open_policy(with_runs=False).objective)
-    names = [metric.name for metric in study.open_policy(with_runs=False).objective.metrics]
-    # w of scalebio is trained on requests of benchmarks at each of its 21 steps
-    beside = 0
-    if method == "scalebio":
-        named = dict(zip(names, weights.tolist(), strict=True))
-        beside = round(21 * count_tokens(study.context.scorer, named))
-        assert beside > 4000
+    beside = tokens_of_benchmarks(study) if method == "scalebio" else 0
     assert found.tokens == runs * 4000 + beside
     assert result.online_tokens == (runs if method == "scalebio" else 1) * 4000 + beside
     path = np.array(found.path)
@@ -56,7 +59,8 @@ def test_a_method_that_changes_weights_recommends_in_a_study(toy_folder, method,
 def test_scalebio_trains_as_many_layers_as_the_study_says(toy_folder):
     search = {"rounds": [6], "method": "scalebio", "method_runs": 2, "lisa_layers": 1}
     study = toy.load(toy_folder, toy.write_study(toy_folder, search=search))
-    assert study.recommend().tokens > 2 * 4000  # two models, and text of benchmarks
+    # two models, and text of benchmarks
+    assert study.recommend().tokens == 2 * 4000 + tokens_of_benchmarks(study)
 
 
 def test_more_layers_than_the_base_has_are_refused_before_anything_is_trained(tmp_path):
