@@ -25,7 +25,7 @@ class Comparison:
         worse: Probability of a worse score by metric, for metrics where that is likely; by the measured
             differences if there are any, else by the surrogate.
         aggregates: Measured gain by aggregation of the capabilities: `mean`, `weighted`, `worst`.
-        capabilities: Measured gain by capability, in standard deviations over the trials.
+        capabilities: Measured gain by capability, in standard deviations of a benchmark over the trials.
     """
 
     name: str

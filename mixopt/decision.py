@@ -11,8 +11,14 @@ Record = TypeVar("Record")
 
 NEAREST_ALLOWED = "nearest allowed"
 """Name of the reference where the limits forbid natural: the mixture nearest to it that they allow."""
-SPREADS = "sd of utility"
-"""Unit of gains in standard deviations of the scores over mixtures."""
+SPREADS = "sd of a benchmark"
+"""Unit of gains: 1 = every benchmark that chooses improves by one standard deviation of its scores.
+
+That is over the runs of a table, or over ensembles around natural in a study. The utility is a weighted
+mean of such gains, so its own standard deviation is not 1.
+"""
+OLD_SPREADS = "sd of utility"
+"""What files of earlier versions call that unit."""
 NATIVE = "of utility"
 """Unit of gains of a utility that has no such scale: raw scores, or ranks."""
 CHANCE = 0.8
@@ -285,7 +291,7 @@ class Decision:
             next_runs=tuple(_read(NextRun, row) for row in plain.get("next_runs", ())),
             confirmed_tokens=None if confirmed_tokens is None else int(confirmed_tokens),
             # earlier versions did not write it
-            unit=str(plain.get("unit", NATIVE)),
+            unit=str(plain.get("unit", NATIVE)).replace(OLD_SPREADS, SPREADS),
             **{name: str(plain[name]) for name in texts if name in plain},
         )
 

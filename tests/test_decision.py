@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from mixopt import Estimate, Mixture
-from mixopt.decision import NATIVE, Decision, EquivalentTokens, MergeCheck
+from mixopt.decision import NATIVE, SPREADS, Decision, EquivalentTokens, MergeCheck
 
 NATURAL, CANDIDATE = Mixture({"a": 0.5, "b": 0.5}), Mixture({"a": 0.8, "b": 0.2})
 
@@ -22,7 +22,7 @@ def test_one_trains_on_the_candidate_or_on_natural():
 
 def test_verdict_names_chance_gain_tokens_and_interval():
     assert decision(moves=True).verdict == (
-        "91% likely to be better than the natural mixture (gain +0.400 sd of utility at 1,000 "
+        "91% likely to be better than the natural mixture (gain +0.400 sd of a benchmark at 1,000 "
         "tokens, 95% interval [-0.188, +0.988])"
     )
     stays = decision(moves=False).verdict
@@ -38,7 +38,7 @@ def test_a_table_knows_no_tokens_and_may_have_another_reference():
         decision(moves=True), tokens=None, reference="best seen", level="1B", proxies="40 1M runs"
     )
     assert table.verdict == (
-        "91% likely to be better than the best seen mixture (gain +0.400 sd of utility at 1B, 95% "
+        "91% likely to be better than the best seen mixture (gain +0.400 sd of a benchmark at 1B, 95% "
         "interval [-0.188, +0.988])"
     )
     assert table.basis == "40 1M runs and 3 1B runs"
@@ -124,3 +124,5 @@ def test_a_gain_in_the_metrics_own_units_is_no_number_of_standard_deviations():
     assert Decision.from_dict(plain) == raw
     del plain["unit"]  # of an earlier version, which does not say
     assert Decision.from_dict(plain).unit == NATIVE
+    # the same unit under the name that earlier versions wrote
+    assert Decision.from_dict(plain | {"unit": "sd of utility"}).unit == SPREADS

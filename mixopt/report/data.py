@@ -21,7 +21,7 @@ LEARNED_FROM: dict[Kind, LearnedFrom] = {
 }  # fmt: skip
 """What predictions of a surrogate are of, by the highest fidelity that it was fitted to."""
 UNITS = {
-    "z": "standard deviations over the trials",
+    "z": "standard deviations of a benchmark over the trials",
     "rank": "percentile ranks among the trials",
     "raw": "the benchmarks' own units",
 }
@@ -77,8 +77,8 @@ class TrainedRun:
         ratios: What it was trained on.
         seed: Runs with one seed read the same text of a domain.
         tokens: Its length.
-        gain: Utility over that natural run, in the spread over mixtures around natural times its
-            growth to `tokens`; NaN for a natural run, and where either failed.
+        gain: Utility over that natural run, in sd of a benchmark over mixtures around natural, as they
+            have grown to `tokens`; NaN for a natural run, and where either failed.
         failed: Whether it has no score.
         unseen: Whether its seed was unused when the candidate was chosen, at the end of a budget.
     """

@@ -8,7 +8,7 @@ from mixopt.report.data import UNITS, ReportData
 MIN_CHANGE = 0.02  # smallest change of a ratio, or of all together, that the summary names
 MIN_SHARE = 0.0005  # smallest share that one decimal of a percentage shows
 MAX_NAMED = 3
-DECISION_UNIT = "the spread (standard deviations) over mixtures around the natural one"
+DECISION_UNIT = "standard deviations of a benchmark over mixtures around the natural one"
 
 
 def summarize(data: ReportData) -> str:

@@ -232,7 +232,7 @@ def test_capabilities_and_benchmarks_have_the_calibration_of_the_gain(settings):
 
 
 @pytest.mark.parametrize(("settings", "unit"), [
-    ({}, "sd of utility"), ({"target": "loss_a"}, "sd of utility"),
+    ({}, "sd of a benchmark"), ({"target": "loss_a"}, "sd of a benchmark"),
     ({"target": "average"}, "of utility"), ({"normalise": "rank"}, "of utility"),
     ({"normalise": "raw", "target": "worst"}, "of utility"),
 ])  # fmt: skip

@@ -374,7 +374,7 @@ def test_a_decision_for_a_table_is_the_summary_and_shows_what_was_not_chosen():
     page = _render_page(replace(data, proposals=(best,)))
     assert (
         "Stay with the natural mixture: the best other one is 69% likely to be better (expected gain "
-        "+0.10 sd of utility at 1B, 95% interval -0.29 to +0.49; from 40 1M runs and 24 1B "
+        "+0.10 sd of a benchmark at 1B, 95% interval -0.29 to +0.49; from 40 1M runs and 24 1B "
         "runs). If the gain is +0.100, about 9 new runs would tell."
     ) in page
     assert "The best other mixture: 50.0% birds" in page

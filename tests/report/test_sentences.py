@@ -16,7 +16,7 @@ def with_gain(mean, std, **changes):
 def test_summary_names_changes_gain_and_validation():
     assert summarize(with_gain(0.5, 0.1)) == (
         "More birds, less sums and ships: better than the natural mixture (measured by the merged "
-        "proxy: +0.50 sd of utility, 95% interval +0.30 to +0.70). In real training runs it gained "
+        "proxy: +0.50 sd of a benchmark, 95% interval +0.30 to +0.70). In real training runs it gained "
         "+0.10, -0.10 (one number per seed)."
     )
     assert "No real training run" in summarize(with_gain(0.5, 0.1, validation=None))
@@ -116,4 +116,4 @@ def test_the_unit_of_the_gain_is_the_decision_s():
     best = replace(report().best, decision=decision(unit="of utility"))
     assert "(expected gain +0.40 of utility after 9,000" in summarize(report(proposals=(best,)))
     best = replace(report().best, decision=decision())
-    assert "(expected gain +0.40 sd of utility after" in summarize(report(proposals=(best,)))
+    assert "(expected gain +0.40 sd of a benchmark after" in summarize(report(proposals=(best,)))
