@@ -110,7 +110,10 @@ class StudyContext:
             require_one_direction([m for m in self.scorer.metrics if m.role == "search"])
         counts = count_domains(self.config, self.corpora)
         self.callbacks.notify(lambda callback: callback.on_domains_counted(counts))
-        idle = describe_idle_cards(self.config.executor, self._count_cards())
+        wants_cards = self.config.base.kind == "pretrained" and self.environment.device != "cpu"
+        idle = describe_idle_cards(
+            self.config.executor, self._count_cards(), wants_cards=wants_cards
+        )
         if idle:
             self.callbacks.warning(idle)
         for changes, sentences in self._warnings().items():

@@ -59,14 +59,23 @@ class RunEnvironment:
         return replace(self, store=root / "artifacts", cache=root / "cache")
 
 
-def describe_idle_cards(executor: ExecutorConfig, cards: int) -> str | None:
-    """Return a warning where a study leaves cards idle that it asks for or sees.
+def describe_idle_cards(
+    executor: ExecutorConfig, cards: int, *, wants_cards: bool = False
+) -> str | None:
+    """Return a warning where a study leaves cards idle that it asks for, sees or needs.
 
     Args:
         executor: Of the study.
         cards: That the process which drives the study sees; 0 where it does not train on cards.
+        wants_cards: Whether the study starts from a pretrained base and was not told to use CPUs.
     """
     if executor.kind in ("ray", "slurm"):
+        if not executor.gpus and wants_cards:
+            return (
+                f"Workers of executor: {executor.kind} train the pretrained base on CPUs, because "
+                "executor.gpus is 0 if left out; set executor: {kind: "
+                f"{executor.kind}, gpus: 1}} in the study, or pass --device cpu if CPUs are meant."
+            )
         if executor.gpus <= 1:
             return None
         return (

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import toy
@@ -89,3 +91,15 @@ def test_idle_cards_are_counted_where_this_process_trains_on_one(tmp_path, monke
     monkeypatch.setattr(StudyContext, "_check_given_weights", lambda _: None)
     context.prepare()
     assert any("3 GPUs, and executor: local uses one" in text for text in heard)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_a_pretrained_base_on_workers_without_cards_is_told(tmp_path, monkeypatch, device):
+    context = pretrained(tmp_path, executor="ray")
+    context.environment = replace(context.environment, device=device)
+    heard = []
+    monkeypatch.setattr(context.callbacks, "warning", lambda text, *_: heard.append(text))
+    monkeypatch.setattr(StudyContext, "_check_given_weights", lambda _: None)
+    context.prepare()
+    told = [text for text in heard if "set executor: {kind: ray, gpus: 1} in the study" in text]
+    assert len(told) == (device == "auto")

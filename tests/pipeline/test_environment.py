@@ -1,3 +1,4 @@
+import pytest
 import toy
 
 import mixopt
@@ -70,3 +71,14 @@ def test_idle_cards_are_told(monkeypatch):
         assert "Each worker has 4 GPUs" in describe_idle_cards(config, 0)
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert describe_idle_cards(local, 8) is None
+
+
+@pytest.mark.parametrize("executor", [RayExecutorConfig, SlurmExecutorConfig])
+def test_workers_without_cards_for_a_pretrained_base_are_told(executor):
+    warning = describe_idle_cards(executor(), 0, wants_cards=True)
+    assert "on CPUs, because executor.gpus is 0 if left out; set executor: {kind: " in warning
+    assert ", gpus: 1} in the study" in warning
+    assert describe_idle_cards(executor(), 0) is None
+    assert describe_idle_cards(executor(gpus=1), 0, wants_cards=True) is None
+    for other in (LocalExecutorConfig(), ProcessesExecutorConfig()):
+        assert describe_idle_cards(other, 0, wants_cards=True) is None
