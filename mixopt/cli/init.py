@@ -27,10 +27,21 @@ POSITIONS = (
     "max_sequence_length",
 )
 """Fields of `config.json` with the number of positions."""
+PRETRAINED_RATE = 5e-5
+"""Learning rate for a base that is pretrained, where the Step Law, fitted from scratch, is too low."""
+PRETRAINED_SEQUENCES = 16
+"""Sequences of its batch: the Step Law's batch for so few tokens is one sequence of a long context."""
+LEAST_RUNS = 16
+RUNS_BESIDE_EXPERTS = 14
+"""Runs of a budget beside the experts: natural with two seeds, six candidates, a confirmation of six."""
 
 HEAD = """\
 # A mixopt study. Run it: mixopt run {path}
 # Every field, with its meaning: docs/fields.md, or the docstrings in mixopt/config/.
+"""
+RATE_NOTE = """\
+# learning_rate is a first guess for training all parameters of a pretrained base; method: lora needs
+# about ten times as much (1e-4 to 1e-3). Raise it, or training.tokens, where experts hardly move.
 """
 
 
@@ -46,7 +57,12 @@ def init(folder: Path, domains: Sequence[str], base: str | None) -> None:
     path = _write_study(folder, parse_pairs(domains, "--domain", "NAME=GLOB"), base)
     if base is not None:
         click.echo(f"Context   {_context(base)[1]}")
-    click.echo(f"Written   {path}\nNext      mixopt run {shlex.quote(str(path))}")
+        click.echo(
+            f"Training  rate {PRETRAINED_RATE:g}, batches of {PRETRAINED_SEQUENCES} sequences: a first "
+            "guess; method: lora needs about ten times the rate"
+        )
+    shown = shlex.quote(str(path))
+    click.echo(f"Written   {path}\nNext      mixopt plan {shown}, then mixopt run {shown}")
 
 
 def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> Path:
@@ -86,18 +102,25 @@ def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> 
                      "capability": stems[name], "text": {**text, "part": "heldout"},
                      "max_items": 200}  # fmt: skip
         _write(folder / "benchmarks" / f"{stems[name]}_heldout.yaml", benchmark)
+    base_section = _base(base)
+    training: dict[str, Any] = {"tokens": 5_000_000, "max_epochs": 4}
+    if base is not None:
+        training["learning_rate"] = PRETRAINED_RATE
+        training["batch_tokens"] = PRETRAINED_SEQUENCES * base_section["context"]
     plain: dict[str, Any] = {
         "name": re.sub(r"[^A-Za-z0-9_-]+", "-", folder.absolute().name).strip("-_") or "study",
-        "base": _base(base),
+        "base": base_section,
         "experts": "experts/*.yaml",
-        "training": {"tokens": 5_000_000, "max_epochs": 4},
+        "training": training,
         "benchmarks": "benchmarks/*.yaml",
         "search": {"rounds": [16, 8, 8]},
         "target": {"tokens": 100_000_000, "max_repetition": 4.0},
-        "validation": {"mixtures": 6, "seeds": 2},
+        # experts read half as many tokens as a run
+        "budget": {"runs": max(LEAST_RUNS, (len(globs) + 1) // 2 + RUNS_BESIDE_EXPERTS)},
         "exports": [{"format": "yaml", "out": "mixture.yaml"}],
     }
-    return _write(study, plain, HEAD.format(path=shlex.quote(str(study))))
+    head = HEAD.format(path=shlex.quote(str(study))) + (RATE_NOTE if base is not None else "")
+    return _write(study, plain, head)
 
 
 def _base(base: str | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from mixopt.cli.init import _write_study
 from mixopt.config.loader import load_study
 from mixopt.data.text_files import list_files
 from mixopt.errors import ConfigError
+from mixopt.pipeline.confirmation import confirmation_of
 
 
 def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
@@ -22,6 +23,7 @@ def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
 def test_a_folder_with_spaces_is_one_word_of_the_next_command(tmp_path):
     printed = call("init", tmp_path / "my study", "-d", "a=x", "-d", "b=y")
     command = f"mixopt run '{tmp_path}/my study/study.yaml'"
+    assert f"mixopt plan '{tmp_path}/my study/study.yaml', then {command}" in printed
     assert command in printed
     assert command in (tmp_path / "my study" / "study.yaml").read_text()
 
@@ -41,6 +43,21 @@ def test_base_of_one_s_own(tmp_path):
     config = load_study(_write_study(tmp_path / "s", {"a": "x", "b": "y"}, "some/hub-id"))
     assert config.base.kind == "pretrained"
     assert config.base.path == "some/hub-id"
+    # not the Step Law's, which was fitted to training from scratch
+    assert (config.training.learning_rate, config.training.batch_tokens) == (5e-5, 16 * 1024)
+    assert "method: lora needs\n# about ten times" in (tmp_path / "s" / "study.yaml").read_text()
+    printed = call("init", tmp_path / "t", "--base", "some/hub-id", "-d", "a=x", "-d", "b=y")
+    assert "Training  rate 5e-05, batches of 16 sequences" in printed
+
+
+@pytest.mark.parametrize(("n_domains", "runs"), [(2, 16), (4, 16), (10, 19), (60, 44)])
+def test_the_written_study_has_a_budget_that_holds_a_confirmation(tmp_path, n_domains, runs):
+    domains = {f"d{number}": "x" for number in range(n_domains)}
+    config = load_study(_write_study(tmp_path / "s", domains, None))
+    assert config.validation is None
+    assert config.budget.runs == runs
+    rest = config.budget_tokens - n_domains * config.training.expert_length
+    assert confirmation_of(config, config.run_lengths, rest)[0] > 0
 
 
 def test_nothing_is_overwritten_and_one_domain_is_no_mixture(tmp_path):
