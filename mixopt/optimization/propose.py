@@ -22,6 +22,7 @@ from mixopt.search_space import SearchSpace
 from mixopt.surrogates.effective_tokens import Repetition
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.threads import single_threaded
+from mixopt.token_budget import Budget
 
 
 @single_threaded
@@ -40,6 +41,7 @@ def propose(
     explore: bool = False,
     optimism: Optimism | None = None,
     choose_by: ChooseBy = "surrogate",
+    budget: Budget | None = None,
 ) -> list[Proposal]:
     """Return what to train on by a surrogate, and further mixtures that it predicts to be good.
 
@@ -67,6 +69,9 @@ def propose(
             gains are corrected by it.
         choose_by: What chooses among the best candidates: the `surrogate`, or the measured utilities of
             their `neighbors` among the runs.
+        budget: Token budget of the target run. Its caps (`budget.caps`) bound the ratios beside
+            `space`, and the proposals carry it, so that `mixopt.export` checks how often tokens are
+            read. `repetition` lowers the value of repeated tokens as well.
 
     Returns:
         The proposals, fewer than `q` if the candidates have fewer modes. Each is compared with the
@@ -85,6 +90,10 @@ def propose(
     require_type("surrogate", surrogate, Surrogate, "fit the trials with mixopt.fit")
     require_type("space", space, SearchSpace, "give mixopt.SearchSpace(trials.domains, ...)")
     q = require_count("q", q, 1)
+    if budget is not None:
+        require_type("budget", budget, Budget, "give mixopt.Budget(tokens, available_tokens, caps)")
+        most = {name: min(cap, space.upper.get(name, 1.0)) for name, cap in budget.caps.items()}
+        space = replace(space, upper={**space.upper, **most})
     if choose_by not in CHOICES:
         raise MixtureError(
             f"choose_by={choose_by!r} is no way to choose. {did_you_mean(choose_by, CHOICES)}"
@@ -107,7 +116,7 @@ def propose(
     if decision is None:
         chosen = found.choose(q, found.mixture(chosen[0])) if by_neighbors else chosen
         proposals = [found.describe(weights) for weights in chosen]
-        return [replace(one, notes=(*notes, *one.notes)) for one in proposals]
+        return [replace(one, notes=(*notes, *one.notes), budget=budget) for one in proposals]
     if name == "natural" and found.references["natural"] is None:
         run = find_support(surrogate, decision.kept).nearest
         notes = (
@@ -118,4 +127,4 @@ def propose(
     notes = (str(optimism), *notes) if optimism is not None else notes
     proposals = found.propose(q, first=decision.ratios)
     proposals[0] = replace(proposals[0], ratios=decision.ratios, decision=decision)
-    return [replace(one, notes=(*notes, *one.notes)) for one in proposals]
+    return [replace(one, notes=(*notes, *one.notes), budget=budget) for one in proposals]

@@ -1,7 +1,6 @@
 """Proposals from a table of runs by a config, as `mixopt propose --runs` makes them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Literal, cast
 
 from mixopt.config.constraints import BudgetConfig, ProposalConfig
@@ -109,7 +108,7 @@ def propose_from_table(
     if proposed:
         own = _reference_of(config, reference_mixtures(surrogate, space, constraint), space)
         optimism = _measure_optimism(surrogate, config, own, proposed, seed)
-    proposals = propose(
+    return surrogate, propose(
         surrogate,
         space,
         q=q,
@@ -122,11 +121,8 @@ def propose_from_table(
         explore=config.explore,
         choose_by=cast(ChooseBy, config.choose_by),
         optimism=optimism,
+        budget=budget_of(config.budget, space.domains) if config.budget else None,
     )
-    if config.budget is not None:
-        budget = budget_of(config.budget, space.domains)
-        proposals = [replace(proposal, budget=budget) for proposal in proposals]
-    return surrogate, proposals
 
 
 def _fit(trials: Trials, config: ProposalConfig, seed: int) -> Surrogate:

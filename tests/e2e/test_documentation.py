@@ -91,6 +91,7 @@ def test_shell(block, here, monkeypatch, tmp_path):
         call(*words)
 
 
+@pytest.mark.filterwarnings("ignore")  # sqlalchemy's and alembic's own, not ours
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python(block, here, capsys):
     block = block.replace('Study.load("quickstart")', 'Study.load("mine/study.yaml", "runs-toy")')

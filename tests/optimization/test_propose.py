@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +84,26 @@ def test_the_natural_mixture_without_a_prior_is_still_the_best_run(ridge):
     (proposal,) = mixopt.propose(ridge, SearchSpace(DOMAINS), seed=0)
     (named,) = mixopt.propose(ridge, SearchSpace(DOMAINS), seed=0, reference="best seen")
     assert proposal.decision.reference == named.decision.reference == "best seen"
+
+
+def test_a_budget_caps_ratios_and_goes_with_every_proposal(ridge, tmp_path):
+    free = mixopt.propose(ridge, SearchSpace(DOMAINS), seed=0)[0]
+    largest = max(free.ratios, key=free.ratios.get)
+    cap = free.ratios[largest] / 2
+    budget = mixopt.Budget(1e12, {largest: cap * 1e12 / 2}, {largest: 2})
+    space = SearchSpace(DOMAINS, upper={"a": 0.6})
+    for proposal in mixopt.propose(ridge, space, seed=0, q=2, budget=budget):
+        assert proposal.budget == budget
+        assert proposal.ratios[largest] <= cap * (1 + 1e-6)
+        assert proposal.ratios["a"] <= 0.6
+    # exports check it: of this mixture at twice the tokens
+    beyond = replace(proposal, ratios=free.ratios)
+    with pytest.raises(mixopt.MixoptError, match="would read"):
+        mixopt.export(beyond, "yaml", out=tmp_path / "mixture.yaml")
+    with pytest.raises(mixopt.MixoptError, match="budget is a dict, not a Budget"):
+        mixopt.propose(ridge, space, seed=0, budget={"tokens": 1e12})
+    with pytest.raises(mixopt.MixoptError, match="upper bound of 'x' names no domain"):
+        mixopt.propose(ridge, space, seed=0, budget=mixopt.Budget(1e12, {"x": 1e9}, {"x": 1}))
 
 
 def test_an_integer_of_numpy_is_the_same_seed_and_number(ridge):
