@@ -164,6 +164,8 @@ def _option(option: click.Option) -> str:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     plain = "N" if isinstance(option.type, click.IntRange | click.FloatRange) else option.type.name
     value = "" if option.is_flag else f" {option.metavar or plain.upper()}"
+    if option.metavar == "":  # a flag that may have a value
+        value = " [true|false]"
     if isinstance(option.type, click.Choice):
         value = f" {'|'.join(option.type.choices)}"
     default = f" [default: {option.default}]" if option.show_default and not option.is_flag else ""

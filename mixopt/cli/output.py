@@ -53,7 +53,7 @@ def make_verbosity_options() -> list[click.Option]:
 
     return [
         click.Option(["-q", "--quiet"], is_flag=True, expose_value=False, callback=change,
-                     help="Print the result alone."),
+                     help="Print only the result."),
         click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, callback=change,
                      help="Print and log more, and show tracebacks."),
     ]  # fmt: skip

@@ -26,6 +26,8 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
                     "recipe", "target", "explore", "advise", "id", "fidelities", "proposed",
                     "step")  # fmt: skip
 """Options that a study sets in its YAML."""
+TRACKED_OUTPUT = "mixopt-runs/table"
+"""Folder of results of a table inside `mlflow run`."""
 
 
 @click.command()
@@ -34,7 +36,8 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
 @click.option("--explore", type=bool, is_flag=False, flag_value=True, default=None, metavar="",
               help="Let proposals leave what the runs cover.")  # fmt: skip
 @click.option("--proposed", metavar="IDS",
-              help="Runs that were earlier proposals, comma-separated: they correct gains.")  # fmt: skip
+              help="Runs that earlier proposals recommended, comma-separated; predicted gains are "
+              "corrected by their results.")  # fmt: skip
 @click.option("--advise", is_flag=True,
               help="Estimate too what more runs would improve, for the report (12 fits).")  # fmt: skip
 @click.option("-n", "--proposals", default=1, show_default=True,
@@ -104,14 +107,17 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     for line in describe_more_runs(more) if more else []:
         remark(line)
     files, rest = [], []
-    if options["output"]:
+    # what is logged are files, and an entry point of a project cannot know whether a table was given
+    output = options["output"] or (TRACKED_OUTPUT if tracked else "")
+    if output:
+        folder = Path(output)
         # only here: charts take a second to import
         from mixopt.report.build import table_report_data
         from mixopt.report.page import write_report
 
         for number, proposal in enumerate(proposals, start=1):
-            files.append(proposal.write(Path(options["output"]) / proposal_name(number)))
-        remove_further_proposals(Path(options["output"]), len(proposals))
+            files.append(proposal.write(folder / proposal_name(number)))
+        remove_further_proposals(folder, len(proposals))
         kind, given = next((name, str(options[name])) for name in TABLES if options[name])
         is_file = kind != "mlflow"  # the name of an experiment, else
         space = space_of(trials.domains, config)
@@ -120,11 +126,11 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
             repetition=repetition_of(config, trials.domains), expectations=more,
             table=Path(given).name if is_file else given, seed=str(seed),
         )  # fmt: skip
-        files.append(write_report(data, Path(options["output"])))
+        files.append(write_report(data, folder))
         best = shlex.quote(str(files[0]))
         names = ", ".join(file.name for file in reversed(files))
         rest = [
-            f"Results   {Path(options['output'])}: {names}",
+            f"Results   {folder}: {names}",
             f"Next      read the report, then: mixopt export {best} -f FORMAT -o FILE",
         ]
     open_console().print_answer(proposals, rest, remark)

@@ -49,7 +49,8 @@ table_options = combine_options(
                  help="Step of each run that is read.  [default: the last]"),
     click.option("--recipe", type=_FILE, help="YAML of bounds, target, budget and constraints."),
     click.option("--natural", type=_FILE, callback=_given,
-                 help="YAML, JSON or CSV of ratios, compared with."),
+                 help="Your natural mixture (YAML, JSON, CSV or proposal.json), which the decision is "
+                 "about; the best run if left out."),
     click.option("--target", help="average, utility, worst, or a metric.  [default: utility]"),
     click.option("--lower", multiple=True, metavar="DOMAIN=RATIO", help="A lower bound."),
     click.option("--upper", multiple=True, metavar="DOMAIN=RATIO", help="An upper bound."),

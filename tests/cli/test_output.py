@@ -18,7 +18,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_q_and_v(verb):
     printed = call(verb, "--help")
-    assert re.search(r"-q, --quiet +Print the result alone", printed)
+    assert re.search(r"-q, --quiet +Print only the result", printed)
     assert re.search(r"-v, --verbose +Print and log more", printed)
 
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from calling import call
@@ -24,6 +25,19 @@ def test_propose_from_tables(tables, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Data mixture for a" in page  # the table's name
     assert "0.55" in page  # the bound
+
+
+def test_a_table_inside_an_mlflow_run_has_files_to_log(tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    monkeypatch.chdir(tmp_path)
+    logged = []
+    monkeypatch.setattr(
+        "mixopt.callbacks.mlflow.runs.log_proposals", lambda _, files: logged.extend(files)
+    )
+    call("propose", "--ratios", tables[0], "--metrics", tables[1], "--output", "")
+    place = Path("mixopt-runs/table")
+    assert logged == [place / "proposal.json", place / "report.html"]
+    assert all(file.is_file() for file in logged)
 
 
 def test_output_that_is_a_file(tables, tmp_path):

@@ -68,6 +68,10 @@ def test_options_of_propose_say_what_they_are_for_a_table():
     assert "(not the study's budget)" in page.split("## `mixopt export")[1].split("\n## ")[0]
 
 
+def test_a_flag_that_may_have_a_value_shows_its_values():
+    assert "- `--explore` [true|false]: Let proposals" in (DOCS / "commands.md").read_text()
+
+
 def test_every_option_says_what_it_does():
     page = (DOCS / "commands.md").read_text()
     for name in VERBS:
