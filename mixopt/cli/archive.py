@@ -21,7 +21,11 @@ def pack(output: Path, archive: Path) -> None:
 @click.option("--max-size", metavar="SIZE", default="20GB", show_default=True,
               help="Most that is unpacked, such as 300GB.")  # fmt: skip
 def unpack(archive: Path, output: Path, max_size: str) -> None:
-    """Extract ARCHIVE into OUTPUT, with every checksum verified; a study there can be continued."""
+    """Extract ARCHIVE into OUTPUT, with every checksum verified.
+
+    Continue the study there with `mixopt run STUDY -o OUTPUT`. Its YAML files, texts and base are not in
+    the archive.
+    """
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     from mixopt.artifacts import archive as archives

@@ -47,7 +47,7 @@ def make(folder):
         (place / "proposal.json").write_text(plan.to_json())
     for name in ("toy", "mine"):
         (folder / "mixopt-runs" / name).mkdir(parents=True)
-    (folder / "mixopt-runs" / "toy" / "proposal.json").write_text(plan.to_json())
+        (folder / "mixopt-runs" / name / "proposal.json").write_text(plan.to_json())
     rows = [
         {"prompt": f"the small web page number {i} sings", "target": " old owl"} for i in range(9)
     ]
