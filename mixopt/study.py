@@ -1,7 +1,7 @@
 """A study, from text to training config: the verbs, top to bottom.
 
-Each verb (`train`, `search`, `propose`, `validate`, `report`, `export`, `run`) can be called alone: what
-comes before is read from the artifact store or built first.
+Each verb (`train`, `search`, `validate`, `spend`, `propose`, `report`, `export`, `run`) can be called
+alone: what comes before is read from the artifact store or built first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +82,8 @@ class Study:
             user's cache folder, if left out.
         storage: URL that workers share with this process; left out, all workers see this disk.
         device: `auto`, `cpu`, `cuda`, ...
-        run_code: Whether to run programs that models write, for benchmarks that test them.
+        run_code: Whether to run code that others wrote: programs of models (`match: tests`), tasks of
+            the harness from an `include_path`, and export formats named `package.module:function`.
         callbacks: Called at each step (`mixopt.callbacks.mlflow.callback.MlflowCallback`, say).
 
     Raises:
@@ -157,7 +158,7 @@ class Study:
     # --- verbs --------------------------------------------------------------------------------
 
     def run(self) -> Proposal | Schedule:
-        """Run every stage: experts, search, proposals, validation, report, exports.
+        """Run every stage: experts, search, validation, the budget's runs, proposals, report, exports.
 
         Returns:
             The best proposal; the schedule of proposals where the study has phases.
@@ -197,7 +198,8 @@ class Study:
         """Score the candidates of every round.
 
         Returns:
-            The trials of all rounds, by both proxies.
+            The trials of all rounds. By default they are ensembles; with `search.method: mergemix` or
+            `gradient` merges (and `search.ensembles` ensembles), with `regmix` trained models.
 
         Raises:
             RunError: Several processes were launched; they can only train.
@@ -510,7 +512,7 @@ class Study:
         """Train what is missing of base and experts.
 
         Returns:
-            The search over the experts' merges, opened once.
+            The search over mixtures of the experts, opened once.
 
         Raises:
             DivergedError: Fewer than two experts were trained.
