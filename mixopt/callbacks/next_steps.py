@@ -69,7 +69,7 @@ def _describe_staying(config: StudyConfig, decision: Decision, study: str, *, sp
         return f"train on {kept}, or: mixopt spend {study}, to know more"
     if _ended_early(config, decision):
         return f"train on {kept}; no further run promises enough for a larger budget to buy it"
-    return f"train on {kept}; a larger budget would tell more"
+    return f"train on {kept}; a larger budget makes the answer more certain"
 
 
 def _ended_early(config: StudyConfig, decision: Decision) -> bool:

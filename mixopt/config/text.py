@@ -80,11 +80,11 @@ class TokensTextConfig(SplitTextConfig):
     """Files, prefixes of `.bin` and `.idx`, folders of litdata's, or globs, relative to the YAML."""
     format: Literal["megatron", "olmo", "datatrove", "litdata"] | None = None
     """Megatron's `.bin` and `.idx`, OLMo's `.npy` (with a header or without), datatrove's and nanotron's
-    `.ds`, a folder of litdata's; told by the files if left out."""
+    `.ds`, a folder of litdata's; recognized from the files if left out."""
     tokenizer: Annotated[str, Field(min_length=1)]
     """Folder or hub id of the tokenizer that made the tokens."""
     dtype: Literal["uint16", "uint32"] | None = None
-    """Type of a token in `.npy` and `.ds` files; told by the values if left out."""
+    """Type of a token in `.npy` and `.ds` files; recognized from the values if left out."""
     tokens: TokenCount | Literal["all"] | None = None
     """Tokens to read, as for files."""
 

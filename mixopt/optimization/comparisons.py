@@ -247,7 +247,7 @@ def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
         )
         share = np.median((noise.stds / np.where(spreads > 0, spreads, 1.0))[spreads > 0])
         sentences.append(
-            f"{noise.repeats} repeats of {noise.mixtures} mixtures tell the noise of one run: "
+            f"{noise.repeats} repeats of {noise.mixtures} mixtures measure the noise of one run: "
             f"{share:.2f} of the spread of all runs (median metric)."
         )
     for level in surrogate.fidelities[:-1]:

@@ -259,7 +259,9 @@ def _runs_needed(
     wanted = gain.mean / float(ndtri(CHANCE))
     precision = max(1 / wanted**2 - 1 / max(gain.std_error, 1e-12) ** 2, 0.0)
     runs = max(1, ceil(2 * noise**2 * precision))
-    each = f"new run{'s' * (runs > 1)} each of it and of the {reference} mixture would tell"
+    each = (
+        f"new run{'s' * (runs > 1)} each of it and of the {reference} mixture are needed to decide"
+    )
     if runs > MANY_RUNS:
         return f"If the gain is {gain.mean:+.3f}, more than {MANY_RUNS} {each} ({how})."
     return f"If the gain is {gain.mean:+.3f}, {about} {runs} {each} ({how})."

@@ -48,11 +48,11 @@ def test_a_folder_with_spaces_is_one_word_of_the_command(tmp_path):
     ((STAYS,), ("report.html",), {},
      "train on natural, or: mixopt run x.yaml --budget-tokens N, to know more"),
     ((STAYS,), ("report.html",), {"budget": {"runs": 9}},
-     "train on natural; a larger budget would tell more"),
+     "train on natural; a larger budget makes the answer more certain"),
     ((STAYS,), ("proposal.json", "trials.csv"), {"budget": {"runs": 9}},
      "train on natural, or: mixopt spend x.yaml, to know more"),
     ((STAYS,), ("runs.csv", "proposal.json"), {"budget": {"runs": 9}},
-     "train on natural; a larger budget would tell more"),
+     "train on natural; a larger budget makes the answer more certain"),
     ((stays(learning=(AFTER,), next_runs=(NEXT,)),), ("report.html",), {"budget": {"runs": 9}},
      "train on natural; no further run promises enough for a larger budget to buy it"),
     # the runs of a method are among the 5 that were trained, and 9 are left of 14
@@ -61,11 +61,11 @@ def test_a_folder_with_spaces_is_one_word_of_the_command(tmp_path):
      "train on natural; no further run promises enough for a larger budget to buy it"),
     # what was spent leaves no run
     ((stays(learning=(AFTER,), next_runs=(NEXT,)),), ("report.html",), {"budget": {"runs": 7}},
-     "train on natural; a larger budget would tell more"),
+     "train on natural; a larger budget makes the answer more certain"),
     ((stays(reference=NEAREST_ALLOWED),), ("report.html",), {},
      "train on the nearest allowed mixture, or: mixopt run x.yaml --budget-tokens N, to know more"),
     ((stays(reference=NEAREST_ALLOWED),), ("report.html",), {"budget": {"runs": 9}},
-     "train on the nearest allowed mixture; a larger budget would tell more"),
+     "train on the nearest allowed mixture; a larger budget makes the answer more certain"),
     ((STAYS,), ("schedule.json",), PHASES,
      "read the report, then: mixopt export out/schedule.json -f FORMAT -o FILE"),
     ((STAYS,), ("exports", "schedule.json"), PHASES,
@@ -82,4 +82,4 @@ def test_a_budget_that_an_earlier_command_spent_is_not_spent_again(tmp_path):
     config = load_study(toy.write_study(tmp_path, budget={"runs": 9}))
     (tmp_path / "runs.csv").touch()
     found = describe_next_step(config, (STAYS,), ("proposal.json",), study="x", output=tmp_path)
-    assert found == "train on natural; a larger budget would tell more"
+    assert found == "train on natural; a larger budget makes the answer more certain"

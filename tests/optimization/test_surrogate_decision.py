@@ -176,7 +176,7 @@ def test_what_it_would_take_to_tell_follows_from_the_noise_of_repeats():
     surrogate = mixopt.fit(both)
     decision = mixopt.propose(surrogate, table.space, seed=0)[0].decision
     assert not decision.moves
-    each = "each of it and of the natural mixture would tell"
+    each = "each of it and of the natural mixture are needed to decide"
     pattern = (
         rf"If the gain is \+(\S+), about (\d+) new runs? {each} "
         r"\(a run's noise is (\S+), by repeats\)\."

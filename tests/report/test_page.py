@@ -367,7 +367,7 @@ def test_long_tables_can_be_searched():
 def test_a_decision_for_a_table_is_the_summary_and_shows_what_was_not_chosen():
     stays = Decision(
         False, RATIOS, NATURAL, Estimate(0.1, 0.2), None, 24, level="1B", proxies="40 1M runs",
-        advice="If the gain is +0.100, about 9 new runs would tell.",
+        advice="If the gain is +0.100, about 9 new runs are needed to decide.",
     )  # fmt: skip
     data = report()
     best = replace(data.best, ratios=NATURAL, decision=stays, measured=None)
@@ -375,7 +375,7 @@ def test_a_decision_for_a_table_is_the_summary_and_shows_what_was_not_chosen():
     assert (
         "Stay with the natural mixture: the best other one is 69% likely to be better (expected gain "
         "+0.10 sd of a benchmark at 1B, 95% interval -0.29 to +0.49; from 40 1M runs and 24 1B "
-        "runs). If the gain is +0.100, about 9 new runs would tell."
+        "runs). If the gain is +0.100, about 9 new runs are needed to decide."
     ) in page
     assert "The best other mixture: 50.0% birds" in page
     # the arrows are those of the mixture that was not chosen

@@ -64,7 +64,7 @@ def test_a_fit_says_how_many_repeats_told_the_noise():
     surrogate = mixopt.fit(trials, surrogates=["ridge_root", "constant"])
     assert surrogate.noise.stds == pytest.approx(NOISE, rel=0.5)
     sentence = next(s for s in describe_fit(surrogate) if "repeats" in s)
-    assert sentence.startswith("16 repeats of 8 mixtures tell the noise of one run: 0.")
+    assert sentence.startswith("16 repeats of 8 mixtures measure the noise of one run: 0.")
     single = Trials(list(trials)[::3], trials.metrics, trials.domains)
     assert mixopt.fit(single, surrogates="ridge_root").noise is None
 
