@@ -2,8 +2,13 @@
 
 Natural is trained with two seeds first. Then each run is the one that is worth most for its tokens: a
 candidate, a longer run, another seed. At the end unused seeds of the best candidate and of natural are
-trained, whose number was fixed before. Each choice follows from what was trained before, so that a study
-that was killed goes on with the same runs, and one whose budget was raised builds on those that it has.
+trained, whose number was fixed before.
+
+Which runs are bought follows from the budget and from what the store has. Choices of an earlier command
+are made again, so that a study that was killed goes on with the same runs, and a budget that was spent
+buys nothing more. Where they lead elsewhere (the budget was raised, or `batch` changed), all that the
+store has is used first, and paid for by the new budget.
+
 Shapes: `q` candidates, `d` domains, `m` metrics.
 """
 
@@ -29,8 +34,7 @@ from mixopt.pipeline.mixture_runs import (
     FRESH,
     RunSpec,
     ScoredRun,
-    are_trained,
-    first_checkpoints,
+    has_ended,
     has_text,
     name_mixture,
     train_runs,
@@ -38,6 +42,7 @@ from mixopt.pipeline.mixture_runs import (
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.purchase import Purchase
 from mixopt.pipeline.search import CandidateSearch
+from mixopt.pipeline.stored_purchases import find_stored_purchases, specify_purchase
 from mixopt.proposal import Proposal
 from mixopt.surrogates.gain_model import SAME, Mixtures, Runs
 from mixopt.trials import Trials
@@ -77,19 +82,30 @@ class BudgetSpender:
         # with a rate that decays a checkpoint is no run, and a long run tells nothing of a short one
         self._decays = config.training.decays
         trained = [name for name in context.compositions if name not in context.given_experts]
-        self.spent = len(trained) * config.training.expert_length + paid
-        self.observations: list[Observation] = []
-        self._trained: dict[tuple[str, int], set[int]] = {}
-        for each in self._known:
-            if each.seed < VALIDATED:  # candidates of the search, which the budget pays for
-                mixture = Mixture.from_vector(config.domains, each.ratios)
-                self._trained[name_mixture(mixture), each.seed] = {self._lengths[0]}
-                self.spent += self._lengths[0]
-        self._failures: dict[tuple[str, int], str] = {}
-        self._misses = 0
-        self._beside_experts = self._budget - self.spent
+        self._paid = len(trained) * config.training.expert_length + paid
+        self._ended: dict[RunSpec, ScoredRun | Exception] = {}
+        self._stored: list[RunSpec] = []
         self._reserve = self._confirmed = 0
         self._reported = -1  # observations when the best mixture was reported last
+        self._reset()
+        self._beside_experts = self._budget - self.spent
+
+    def _reset(self) -> None:
+        """Return to what is known before anything is bought."""
+        self.spent = self._paid
+        self.observations: list[Observation] = []
+        self._trained: dict[tuple[str, int], set[int]] = {}
+        self._failures: dict[tuple[str, int], str] = {}
+        for each in self._known:
+            if each.seed < VALIDATED:  # candidates of the search, which the budget pays for
+                name = name_mixture(self._mixture(each.ratios))
+                self._trained[name, each.seed] = {self._lengths[0]}
+                self.spent += self._lengths[0]
+                if each.failed:
+                    # a seed of natural that failed tells of no gain, and its mixture is not bought
+                    self._failures[name, each.seed] = "it failed in the search"
+        self._used: set[RunSpec] = set()
+        self._misses = 0
 
     def spend(self) -> list[Observation]:
         """Train what the budget buys; return all runs at all their lengths.
@@ -97,20 +113,18 @@ class BudgetSpender:
         Raises:
             RunError: Natural could not be trained.
         """
-        short = self._lengths[0]
-        natural = self._gains.natural
-        seeds = [s for s in range(NATURAL_SEEDS) if not self._is_trained(natural, s, short)]
-        self._train([(natural, seed, short) for seed in seeds])
-        if not any(_same(each.ratios, natural) and not each.failed for each in self._all):
-            raise RunError(
-                "The natural mixture could not be trained, and every gain is measured against it: "
-                f"{next(iter(self._failures.values()))}"
-            )
-        self._buy(only_trained=True)
+        self._train_natural()
+        mixtures = [self._mixture(row) for row in (self._gains.natural, *self._candidates)]
+        self._order = {mixture: place for place, mixture in enumerate(mixtures)}
+        stored = find_stored_purchases(self._context, self._lengths, mixtures)
+        self._stored = [spec for spec in stored if not self._is_known(spec)]
         self._reserve, self._confirmed = confirmation_of(
-            self._context.config, self._lengths, self._beside_experts, self._budget - self.spent
-        )
-        self._buy()
+            self._context.config, self._lengths, self._beside_experts,
+            self._budget - self.spent - _count_tokens(self._stored),
+        )  # fmt: skip
+        while self._buy():
+            self._reset()
+            self._train_natural()
         self._confirm()
         if self._failures and self._gains.observe(self._all) is None:
             self._context.callbacks.warning(
@@ -120,30 +134,65 @@ class BudgetSpender:
             )
         return self.observations
 
+    def _train_natural(self) -> None:
+        """Train natural's first runs."""
+        short, natural = self._lengths[0], self._gains.natural
+        seeds = [s for s in range(NATURAL_SEEDS) if not self._is_trained(natural, s, short)]
+        self._train([(natural, seed, short) for seed in seeds])
+        if not any(_same(each.ratios, natural) and not each.failed for each in self._all):
+            raise RunError(
+                "The natural mixture could not be trained, and every gain is measured against it: "
+                f"{next(iter(self._failures.values()))}"
+            )
+
     @property
     def _all(self) -> list[Observation]:
         return [*self._known, *self.observations]
 
-    def _buy(self, *, only_trained: bool = False) -> None:
+    def _buy(self) -> bool:
         """Choose and train runs, until nothing that can be paid for is worth its tokens.
 
-        Args:
-            only_trained: End at the first that the store lacks. What a smaller budget of this study
-                bought is used first, so that a raised one takes nothing back.
+        Returns:
+            Whether to begin again, with what was trained in the store. A later command finds it there:
+            beginning as that does, it asks for the same runs.
         """
-        while self._misses < ENOUGH_MISSES:
-            misses = self._misses
-            batch = self._choose()
-            wanted = self._list_runs(batch)
-            stored = are_trained(self._context, [self._specify(*each) for each in wanted])
-            if only_trained and not stored:
-                self._misses = misses
-                return
-            for purchase in batch:
-                self._context.callbacks.message(f"next: {purchase.describe()}")
+        goes_on = False  # from what the store has, to which the choices did not lead
+        while True:
+            batch = self._choose() if self._misses < ENOUGH_MISSES else []
+            if goes_on and len(batch) == 1 and self._misses >= ENOUGH_MISSES:
+                return False
+            rows = self._list_runs(batch)
+            specs = [self._specify(*row) for row in rows]
+            new = [
+                spec
+                for spec in specs
+                if spec not in self._ended and not has_ended(self._context, spec)
+            ]
+            unused = {spec for spec in self._stored if spec not in self._used}
+            # of a batch that was killed the store has a part
+            if unused and (new or not batch) and not goes_on and not unused <= {*specs}:
+                self._use(unused)
+                # one more choice without promise ends it: a mixture may be bought in vain once already
+                goes_on, self._misses = True, ENOUGH_MISSES - 1
+                continue
             if not batch:
-                return
-            self._train(wanted)
+                return False
+            if any(spec not in self._ended for spec in specs):  # not said before
+                for purchase in batch:
+                    self._context.callbacks.message(f"next: {purchase.describe()}")
+            self._train(rows)
+            self._stored += new
+            if goes_on and new:
+                return True
+
+    def _use(self, stored: Collection[RunSpec]) -> None:
+        """Read runs that an earlier command bought, as far as the budget pays for them."""
+        rows, left = [], self._budget - self._reserve - self.spent
+        for spec in sorted(stored, key=lambda s: (self._order[s.ratios], s.seed, s.checkpoints)):
+            if (tokens := spec.checkpoints[-1]) <= left:
+                left -= tokens
+                rows.append((spec.ratios.vector(self._context.config.domains), spec.seed, tokens))
+        self._train(rows)
 
     def _choose(self) -> list[Purchase]:
         """Return the most valuable runs for their tokens, a batch of them; [] for none."""
@@ -199,7 +248,7 @@ class BudgetSpender:
 
     def _report_best(self, asked: Mixtures, runs: Runs | None) -> None:
         """Report what the decision would be about now, in its numbers."""
-        if self._reported == len(self._all):
+        if self._reported >= len(self._all):  # also where choices are made again
             return
         self._reported = len(self._all)
         context, gains = self._context, self._gains
@@ -287,29 +336,32 @@ class BudgetSpender:
         for spec in specs:
             trained = self._trained.setdefault((name_mixture(spec.ratios), spec.seed), set())
             trained.add(spec.checkpoints[-1])
-            self.spent += spec.checkpoints[-1]
+        self.spent += _count_tokens(specs)
+        self._used.update(specs)
+        now = [spec for spec in specs if spec not in self._ended]
         # several workers end in an order of their own, and what follows is that of one worker
-        ended = dict(train_runs(self._context, specs))
+        self._ended |= dict(train_runs(self._context, now))
         for spec in specs:
-            scored = ended[spec]
-            if not isinstance(scored, ScoredRun):
-                cause = one_line(scored, limit=None)
-                self._failures[name_mixture(spec.ratios), spec.seed] = cause
+            scored = self._ended[spec]
+            if isinstance(scored, ScoredRun):
+                self._observe(scored)
+                continue
+            cause = one_line(scored, limit=None)
+            self._failures[name_mixture(spec.ratios), spec.seed] = cause
+            self.observations.append(self._failure(spec))
+            if spec in now:
                 natural = _same(spec.ratios.vector(domains), self._gains.natural)
                 name = f"of the natural mixture with seed {spec.seed}" if natural else spec.name
                 self._context.callbacks.warning(f"The run {name} is left out: {cause}", "ratios")
-                self.observations.append(self._failure(spec))
-                continue
-            self._observe(scored)
 
     def _specify(self, row: Array, seed: int, tokens: int) -> RunSpec:
-        """Return the run of a mixture (`d`), with the lengths at which it is scored."""
         mixture = self._mixture(row)
-        lengths = (tokens,) if self._decays else tuple(n for n in self._lengths if n <= tokens)
-        first = seed < NATURAL_SEEDS and tokens == self._lengths[0]
-        if first and _same(row, self._gains.natural):
-            lengths = first_checkpoints(self._context.config)
-        return RunSpec(f"{name_mixture(mixture)}-{seed}", mixture, seed, lengths)
+        return specify_purchase(self._context, self._lengths, mixture, seed, tokens)
+
+    def _is_known(self, spec: RunSpec) -> bool:
+        """Return whether the study has a run before it buys any."""
+        row = spec.ratios.vector(self._context.config.domains)
+        return self._is_trained(row, spec.seed, spec.checkpoints[-1])
 
     def _failure(self, spec: RunSpec) -> Observation:
         row = spec.ratios.vector(self._context.config.domains)
@@ -374,6 +426,10 @@ def spend_budget(
     candidates = list_candidates(context, search, policy, trials, proposals, leaders)
     known = list_observations(search, policy, trials)
     return BudgetSpender(context, gains, candidates, known, policy.online_tokens).spend()
+
+
+def _count_tokens(specs: Collection[RunSpec]) -> int:
+    return sum(spec.checkpoints[-1] for spec in specs)
 
 
 def _same(one: Array, other: Array) -> bool:

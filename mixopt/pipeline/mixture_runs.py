@@ -100,18 +100,18 @@ def has_text(context: StudyContext, ratios: Mixture, tokens: int) -> bool:
     return max(epochs.values()) <= context.config.training.max_epochs
 
 
-def are_trained(context: StudyContext, specs: Sequence[RunSpec]) -> bool:
-    """Return whether the store has all of some runs, with their scores.
+def has_ended(context: StudyContext, spec: RunSpec) -> bool:
+    """Return whether the store has a run with its scores, or a record that it failed.
 
     Args:
         context: The study, whose base has been trained.
-        specs: The runs.
+        spec: The run.
     """
     from mixopt.pipeline.training_runs import mixture_run
 
-    runs = (mixture_run(context, *_arguments(spec)) for spec in specs)
-    found = (context.store.find(each) for run in runs for each in _artifacts(context, run))
-    return all(folder is not None for folder in found)
+    run = mixture_run(context, *_arguments(spec))
+    missing = [each for each in _artifacts(context, run) if context.store.find(each) is None]
+    return not missing or any(context.store.failure(each) is not None for each in missing)
 
 
 def train_runs(

@@ -13,7 +13,8 @@ from mixopt.errors import ConfigError, DataError, DivergedError, RunError
 from mixopt.pipeline.budget import BudgetSpender
 from mixopt.pipeline.decide import FRESH
 from mixopt.pipeline.gain_curve import choose
-from mixopt.pipeline.mixture_runs import ScoredRun, name_mixture
+from mixopt.pipeline.gains import Observation
+from mixopt.pipeline.mixture_runs import ScoredRun, name_mixture, train_runs
 from mixopt.pipeline.purchase import Purchase
 from mixopt.training import trainer
 
@@ -237,7 +238,7 @@ def test_candidates_that_all_diverge_leave_the_ensembles(unspent, monkeypatch):
 def open_spender(tmp_path, monkeypatch):
     """Open a spender over a study whose runs are recorded instead of trained."""
 
-    def open_spender(batches=(), sums=10**9, **changes):
+    def open_spender(batches=(), sums=10**9, known=(), **changes):
         budget = {"runs": 60, "longest": 4, "confirmation": 0}
         path = toy.write_study(tmp_path, search=SEARCH, budget=budget,
                                training=TRAINING | changes)  # fmt: skip
@@ -250,7 +251,8 @@ def open_spender(tmp_path, monkeypatch):
                 yield spec, ScoredRun(spec, dict.fromkeys(spec.checkpoints), 0.0)
 
         monkeypatch.setattr("mixopt.pipeline.budget.train_runs", train_runs)
-        monkeypatch.setattr("mixopt.pipeline.budget.are_trained", lambda *_: True)
+        monkeypatch.setattr("mixopt.pipeline.budget.has_ended", lambda *_: False)
+        monkeypatch.setattr("mixopt.pipeline.budget.find_stored_purchases", lambda *_: [])
         texts = SimpleNamespace(
             natural=Mixture(SEARCH["natural"]),
             counts=dict.fromkeys(config.domains, SimpleNamespace(tokens=10**9))
@@ -264,7 +266,7 @@ def open_spender(tmp_path, monkeypatch):
         )  # fmt: skip
         gains = SimpleNamespace(natural=np.array(list(SEARCH["natural"].values())),
                                 metrics=[SimpleNamespace(name="loss")])  # fmt: skip
-        spender = BudgetSpender(context, gains, np.array([A, B]))
+        spender = BudgetSpender(context, gains, np.array([A, B]), known)
         left = iter(batches)
         monkeypatch.setattr(spender, "_choose", lambda: next(left, []))
         return spender, specs
@@ -385,6 +387,130 @@ def count_trained(bought):
         key = each.ratios.tobytes(), each.seed
         lengths[key] = max(lengths.get(key, 0), each.tokens)
     return sum(lengths.values())
+
+
+def worth(monkeypatch, **values):
+    """Make a run of a length worth a number of spreads, whatever is known of its mixture."""
+    by_units = {int(name.removeprefix("x")): value for name, value in values.items()}
+    monkeypatch.setattr(
+        "mixopt.pipeline.budget.value_of_runs",
+        lambda _, __, options, ___: np.array([by_units[int(n) // UNIT] for n in options.tokens]),
+    )
+
+
+def start_anew(folder, spent):
+    toy.copy_trained(spent[0].output.parent, folder)
+    shutil.rmtree(folder / "out" / "artifacts" / "runs")
+
+
+def keys(bought):
+    return [(each.ratios.tolist(), each.seed, each.tokens) for each in bought]
+
+
+def test_a_budget_that_was_spent_buys_nothing_more(tmp_path, spent, monkeypatch):
+    """Also where two choices without promise ended it, beside tokens that are kept to confirm."""
+    start_anew(tmp_path, spent)
+    worth(monkeypatch, x1=0.012, x4=0.03)
+    budget = {"runs": 20, "longest": 4, "confirmation": 1}
+    study = open_toy(tmp_path, **budget)
+    bought = study.spend(trials=study.search())
+    assert {each.tokens for each in bought if each.seed >= FRESH} == {UNIT, 4 * UNIT}
+    assert len({(each.ratios.tobytes(), each.seed) for each in bought
+                if not is_natural(each) and each.seed < FRESH}) == 2  # fmt: skip
+    monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("trained"))
+    again = open_toy(tmp_path, **budget)
+    assert keys(again.spend(trials=again.search())) == keys(bought)
+    later = open_toy(tmp_path, **budget)
+    later.propose(later.search())
+    assert keys(later.open_policy().observations) == keys(bought)
+
+
+@pytest.mark.parametrize(("change", "confirmation"), [({"runs": 20}, 0), ({"batch": 4}, 1)])
+def test_a_budget_that_changed_keeps_all_that_was_bought(
+    tmp_path, spent, monkeypatch, change, confirmation
+):
+    start_anew(tmp_path, spent)
+    # a long run is best for its tokens where it can be paid for
+    worth(monkeypatch, x1=0.03, x4=0.5)
+    budget = {"runs": 12, "longest": 4, "confirmation": confirmation}
+    study = open_toy(tmp_path, **budget)
+    first = study.spend(trials=study.search())
+    assert all(each.tokens <= UNIT for each in first if each.seed < FRESH)
+    changed = open_toy(tmp_path, **budget | change)
+    second = changed.spend(trials=changed.search())
+    before = [key for key in keys(first) if key[1] < FRESH]
+    assert [key for key in before if key not in keys(second)] == []
+    assert count_trained(second) <= (changed.config.budget.runs - 3) * UNIT
+    monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("trained"))
+    again = open_toy(tmp_path, **budget | change)
+    assert keys(again.spend(trials=again.search())) == keys(second)
+
+
+def test_a_raised_budget_chooses_by_what_was_bought_before(tmp_path, spent, monkeypatch):
+    start_anew(tmp_path, spent)
+    worth(monkeypatch, x1=0.03, x4=0.5)
+    small = open_toy(tmp_path, runs=12, longest=4, confirmation=0)
+    first = small.spend(trials=small.search())
+    counts = []
+    monkeypatch.setattr(
+        "mixopt.pipeline.budget.train_runs",
+        lambda context, specs: counts.append(len(specs)) or train_runs(context, specs),
+    )
+    raised = open_toy(tmp_path, runs=40, longest=4, confirmation=0)
+    said = []
+    raised.callbacks.message = said.append
+    raised.spend(trials=raised.search())
+    # natural's first runs, then all that was bought before, at once
+    assert counts[0] == 2
+    assert counts[1] == len({(r, s) for r, s, _ in map(freeze, keys(first))}) - 2
+    announced = [one for one in said if one.startswith("next: train")]
+    assert len(announced) == len({*announced})
+
+
+def freeze(key):
+    return tuple(key[0]), *key[1:]
+
+
+def test_a_budget_that_goes_on_from_the_store_ends_where_nothing_promises_much(
+    tmp_path, spent, monkeypatch
+):
+    start_anew(tmp_path, spent)
+    worth(monkeypatch, x1=0.03, x4=0.5)
+    small = open_toy(tmp_path, runs=12, longest=4, confirmation=0)
+    first = small.spend(trials=small.search())
+    worth(monkeypatch, x1=0.001, x4=0.01)
+    monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("trained"))
+    raised = open_toy(tmp_path, runs=40, longest=4, confirmation=0)
+    assert sorted(keys(raised.spend(trials=raised.search()))) == sorted(keys(first))
+
+
+def test_a_batch_of_which_a_part_was_trained_is_finished(tmp_path, spent, monkeypatch):
+    """The part would not have been chosen first, and the rest is what was chosen with it."""
+    start_anew(tmp_path, spent)
+    budget = {"runs": 8, "longest": 1, "confirmation": 0, "batch": 3}
+    study = open_toy(tmp_path, **budget)
+    bought = study.spend(trials=study.search())
+    natural = name_mixture(Mixture(SEARCH["natural"]))
+    runs = sorted((tmp_path / "out" / "artifacts" / "runs").glob("mix-*-0-*"))
+    others = [run for run in runs if not run.name.startswith(natural)]
+    assert len(others) == 3
+    for number, run in enumerate(others):
+        copy = tmp_path / f"without-{number}"
+        shutil.copytree(tmp_path / "out", copy / "out")
+        shutil.rmtree(copy / "out" / "artifacts" / "runs" / run.name)
+        killed = open_toy(copy, **budget)
+        assert keys(killed.spend(trials=killed.search())) == keys(bought)
+
+
+def test_a_seed_of_natural_that_failed_in_the_search_has_no_pairs(open_spender):
+    natural = np.array([0.8, 0.1, 0.1])
+    failed = [Observation(natural, 0, UNIT, np.array([np.nan])),
+              Observation(np.array(A), 0, UNIT, np.array([np.nan]))]  # fmt: skip
+    spender, specs = open_spender(known=failed)
+    spender._train_natural()
+    assert naturals(specs) == [(1, (UNIT // 4, UNIT // 2, UNIT))]
+    options = spender._options(np.array([0, 1]), [], 99 * UNIT)
+    assert {(place, each.seed) for place, each in options} == {(1, 1)}
 
 
 def test_a_budget_buys_no_run_that_would_read_a_domain_too_often(tmp_path, spent):
