@@ -304,7 +304,7 @@ class BudgetSpender:
         if not self._reserve:
             self._context.callbacks.message(
                 f"Confirmation: left out, because {config.confirmation} unused seeds of two mixtures "
-                "would take more than half of what the budget leaves beside the experts."
+                f"would take more than {self._describe_limit()}."
             )
             return
         left = [
@@ -328,6 +328,13 @@ class BudgetSpender:
             (row, seed, self._confirmed) for seed in seeds for row in (self._gains.natural, leader)
         ]
         self._train(rows)
+
+    def _describe_limit(self) -> str:
+        """Return what a confirmation would take more of than there is."""
+        alone, _ = confirmation_of(self._context.config, self._lengths, self._beside_experts)
+        if alone:
+            return "the runs that an earlier command trained leave of the budget"
+        return "half of what the budget leaves beside the experts"
 
     def _train(self, rows: Sequence[tuple[Array, int, int]]) -> None:
         """Train mixtures (`d`) with seeds for some tokens; a run that fails is reported and left out."""

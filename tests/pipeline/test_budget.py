@@ -547,4 +547,20 @@ def test_a_confirmation_that_does_not_fit_is_said_to_be_left_out(tmp_path, spent
     said = []
     study.callbacks.message = said.append
     study.spend(trials=study.search())
-    assert any("Confirmation: left out, because 2 unused seeds" in one for one in said)
+    (why,) = (one for one in said if "Confirmation: left out, because 2 unused seeds" in one)
+    assert why.endswith("would take more than half of what the budget leaves beside the experts.")
+
+
+def test_a_confirmation_for_which_earlier_runs_left_no_tokens_is_said_to_be_left_out(
+    tmp_path, spent, monkeypatch
+):
+    start_anew(tmp_path, spent)
+    worth(monkeypatch, x1=0.03)
+    study = open_toy(tmp_path, runs=9, longest=1, confirmation=0)
+    study.spend(trials=study.search())
+    again = open_toy(tmp_path, runs=9, longest=1, confirmation=1)
+    said = []
+    again.callbacks.message = said.append
+    again.spend(trials=again.search())
+    (why,) = (one for one in said if "Confirmation: left out" in one)
+    assert why.endswith("than the runs that an earlier command trained leave of the budget.")
