@@ -30,6 +30,11 @@ def require_budget(config: StudyConfig) -> BudgetConfig:
     Raises:
         ConfigError: It has none.
     """
+    if config.phases:
+        raise ConfigError(
+            "The study has phases, which are searched one by one and have no budget; `mixopt run` runs "
+            "them all, or take one of them as a study of its own."
+        )
     if config.budget is None:
         raise ConfigError(
             "The study has no `budget` section; add one (runs: 16) to train runs where they help."

@@ -22,3 +22,11 @@ def test_sections_that_are_there(tmp_path):
     config = load_study(path)
     assert require_validation(config).mixtures == 5
     assert require_budget(config).runs == 50
+
+
+def test_a_study_with_phases_is_not_told_to_add_a_budget(tmp_path):
+    config = load_study(toy.write_study(tmp_path, phases=toy.PHASES))
+    with pytest.raises(
+        ConfigError, match="The study has phases, which are searched one by one and"
+    ):
+        require_budget(config)
