@@ -14,8 +14,10 @@ from mixopt.mixture import Array, Mixture
 from mixopt.optimization.acquisition import value_of_runs
 from mixopt.optimization.decision import TIE, Choice, decide
 from mixopt.optimization.objective import Objective
+from mixopt.pipeline.confirmation import trainable_lengths
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.gains import Observation, StudyGains
+from mixopt.pipeline.mixture_runs import has_text
 from mixopt.pipeline.training_costs import Trainings
 from mixopt.surrogates.gain_model import GainPosterior, Mixtures, Runs
 
@@ -78,6 +80,8 @@ def next_runs(
 ) -> tuple[NextRun, ...]:
     """Return, of each length of the study's runs, the one that is worth most; none that is worth 0.
 
+    Runs that would read a domain more often than `training.max_epochs` allows are not among them.
+
     Args:
         context: The study.
         posterior: Of the gains, given all runs.
@@ -89,13 +93,17 @@ def next_runs(
     sds = np.sqrt(np.maximum(np.einsum("iaia->ia", covariance), 0.0)).max(axis=1)
     order = np.argsort(-(mean.min(axis=1) + sds), kind="stable")[:CONSIDERED].tolist()
     trainings, found = Trainings(context), []
-    for length in context.config.run_lengths:
-        at = asked.pick(order, np.full(len(order), float(length)))
+    rows = {place: asked.ratios[place] for place in order}
+    mixtures = {n: Mixture.from_vector(context.config.domains, row) for n, row in rows.items()}
+    for length in trainable_lengths(context):
+        places = [place for place in order if has_text(context, mixtures[place], length)]
+        if not places:
+            continue
+        at = asked.pick(places, np.full(len(places), float(length)))
         values = value_of_runs(posterior, asked, at, combinations)
         best = int(values.argmax())
         if values[best] > 0:
-            ratios = asked.ratios[order[best]]
-            mixture = Mixture.from_vector(context.config.domains, ratios)
+            ratios, mixture = rows[places[best]], mixtures[places[best]]
             price = trainings.price(observed, ratios, length)
             found.append(NextRun(mixture, length, price, float(values[best])))
     return tuple(found)

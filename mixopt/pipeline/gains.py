@@ -15,6 +15,7 @@ from mixopt.mixture import Array
 from mixopt.optimization.ensemble_search import EnsembleSearch
 from mixopt.optimization.nearest_allowed import nearest_allowed
 from mixopt.optimization.objective import DRAWS, LEAST_SPREAD, Objective, draw_around
+from mixopt.pipeline.confirmation import trainable_lengths
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.objective import SEEDS, ensemble_scores
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
@@ -97,7 +98,7 @@ class StudyGains:
         self.natural = context.corpora.natural.vector(context.config.domains)
         self.kept = nearest_allowed(search.space, self.natural)
         self.expert_tokens = context.config.training.expert_length
-        longest = FARTHEST * context.config.run_lengths[-1]
+        longest = FARTHEST * trainable_lengths(context)[-1]
         self.tokens = min(context.config.target.tokens, longest)
         self.growth = GainPrior().growth_to(self.tokens / self.expert_tokens)
         measured = policy.objective

@@ -12,6 +12,7 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.estimate import Estimate
 from mixopt.optimization.comparisons import worse_scores
 from mixopt.optimization.optimize import search_mixtures
+from mixopt.pipeline.confirmation import trainable_lengths
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.decide import decide_study
 from mixopt.pipeline.method_search import describe_recommendation
@@ -54,7 +55,7 @@ def proposals_artifact(
         "search": config.search.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json"),
         # gains are stated at the tokens of runs, and grow from those of experts
-        "lengths": [config.training.expert_length, *config.run_lengths],
+        "lengths": [config.training.expert_length, *trainable_lengths(context)],
         "compositions": {n: dict(row) for n, row in search.experts.compositions.items()},
         "set aside": search.experts.failures,
         "scores": search.evaluator.items.cache.shared_key,

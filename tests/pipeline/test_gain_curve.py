@@ -62,6 +62,26 @@ def test_before_any_run_there_is_one_step_and_a_next_run(searched):
         assert 0 < run.value < decision.gain.std_error
 
 
+def test_next_runs_have_the_text_that_they_read(searched, monkeypatch):
+    study, _ = searched
+    assert len(study.config.run_lengths) == 1
+    best = decide(searched).next_runs[0]
+    counts = study.context.corpora.counts
+    tokens = np.array([counts[domain].tokens for domain in study.config.domains])
+    epochs = best.ratios.vector(study.config.domains) * best.tokens / tokens
+    training = study.config.training.model_copy(update={"max_epochs": 0.99 * float(epochs.max())})
+    config = study.config.model_copy(update={"training": training})
+    monkeypatch.setattr(study.context, "config", config)
+    for run in decide(searched).next_runs:
+        read = run.ratios.vector(study.config.domains) * run.tokens / tokens
+        assert read.max() <= training.max_epochs
+
+
+def test_no_next_run_is_longer_than_the_text_of_natural_allows(searched, monkeypatch):
+    monkeypatch.setattr("mixopt.pipeline.gain_curve.trainable_lengths", lambda _: (1000, 2000))
+    assert [run.tokens for run in decide(searched).next_runs] == [1000, 2000]
+
+
 def test_each_run_is_a_step_at_what_it_cost(searched):
     before = decide(searched)
     one = pair(searched, before.candidate, 0, 0.01)

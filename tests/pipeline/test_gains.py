@@ -10,6 +10,7 @@ from mixopt.pipeline.gains import (
     measure_noise,
     tabulate,
 )
+from mixopt.pipeline.propose import proposals_artifact
 from mixopt.surrogates.gain_model import Runs
 
 
@@ -59,6 +60,27 @@ def test_the_best_ensembles_are_better_than_natural_and_feasible(gains):
     assert values[0] > 0
     assert gains.search.space.space.contains(leaders, tolerance=1e-6).all()
     assert np.array_equal(leaders, gains.search_ensembles(seed=0))
+
+
+def test_gains_are_stated_by_the_runs_for_which_natural_has_text(tmp_path, trained_toy):
+    natural = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
+    changes = {"search": {"rounds": [6], "natural": natural}, "budget": {"runs": 40, "longest": 4},
+               "target": {"tokens": 10**6, "max_repetition": 1000}}  # fmt: skip
+    folder = toy.copy_trained(trained_toy, tmp_path)
+    study = toy.load(folder, toy.write_study(folder, **changes))
+    trials = study.search()
+
+    def tokens(study):
+        search, policy = study.open_search(), study.open_policy()
+        key = proposals_artifact(study.context, search, policy, trials).key["lengths"]
+        return StudyGains(study.context, search, policy, trials).tokens, key[-1]
+
+    assert tokens(study) == (8 * 16_000, 16_000)
+    counts = study.context.corpora.counts
+    epochs = 2 * 0.8 * 4000 / counts["birds"].tokens  # of the short run, and of twice its length
+    training = toy.study_plain()["training"] | {"max_epochs": epochs}
+    short = toy.load(folder, toy.write_study(folder, **changes, training=training))
+    assert tokens(short) == (8 * 4000, 4000)
 
 
 def test_merges_tell_what_ensembles_cannot_score(tmp_path, trained_toy):
