@@ -239,6 +239,20 @@ class StudyContext:
             return count_built_parameters(base, self.corpora.tokenizer)
         return self.base_model.parameters
 
+    @cached_property
+    def all_base_parameters(self) -> int:
+        """Number of the base's parameters, embeddings included; it need not be trained.
+
+        Raises:
+            ModelError: transformers cannot build the model, or the context is too long for it.
+        """
+        from mixopt.pipeline.training_runs import count_built_parameters
+
+        base = self.config.base
+        if isinstance(base, BuiltBaseConfig):
+            return count_built_parameters(base, self.corpora.tokenizer, embeddings=True)
+        return self.base_model.all_parameters
+
     def load_trainable(self) -> "PreTrainedModel":
         """Return the base, ready to be trained as experts are."""
         return self.base_model.load_trainable(self.config.training, self.config.seed)

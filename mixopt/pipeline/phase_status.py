@@ -78,7 +78,7 @@ class _PhaseWalk:
     def _base(
         self, configs: PhaseConfigs, walk: StageWalk, proposal: "Proposal", later: "PhaseConfig"
     ) -> StatusRow:
-        run = plan_base(walk.context, proposal, later)
+        run = plan_base(walk.context, proposal, later, configs.index)
         store = walk.context.store
         row = model_row(f"{later.name}: base", store, lambda: run.artifact)
         folder = store.find(run.artifact)

@@ -62,6 +62,11 @@ class PhaseConfigs:
         return left[0] if left and left[0].base is None else None
 
     @property
+    def index(self) -> int:
+        """The index of the next phase among those that follow another: 0 for the second."""
+        return len(self.finished) - 1
+
+    @property
     def schedule(self) -> Schedule:
         """The proposals of all phases."""
         return Schedule(tuple(self.finished), self._config.max_repetition)
@@ -88,7 +93,7 @@ def run_phases(study: "Study") -> Schedule:
             proposal = own.run()
             assert isinstance(proposal, Proposal), "a phase has no phases"
             if (later := configs.finish(proposal)) is not None:
-                configs.base = _continue_base(own.context, proposal, later)
+                configs.base = _continue_base(own.context, proposal, later, configs.index)
         schedule = configs.schedule
         write_result(callbacks, "schedule.json", schedule.to_json())
         _report(study, schedule)
@@ -127,18 +132,21 @@ def _sum(counts: Iterable[Counter[str]]) -> Counter[str]:
     return total
 
 
-def plan_base(context: StudyContext, proposal: Proposal, later: PhaseConfig) -> "TrainingRun":
+def plan_base(
+    context: StudyContext, proposal: Proposal, later: PhaseConfig, index: int
+) -> "TrainingRun":
     """Return the run that trains the base of a later phase.
 
     Args:
         context: The phase's before.
         proposal: The phase's before, which the base continues on.
         later: The phase that starts from it.
+        index: Of the later phase, 0 for the second.
     """
     from mixopt.pipeline.training_runs import continued_base_run
 
     tokens = later.base_tokens or context.config.training.tokens
-    return continued_base_run(context, later.name, proposal.ratios, tokens)
+    return continued_base_run(context, later.name, proposal.ratios, tokens, index)
 
 
 def base_config(context: StudyContext, folder: Path) -> PretrainedBaseConfig:
@@ -159,13 +167,13 @@ def base_config(context: StudyContext, folder: Path) -> PretrainedBaseConfig:
 
 
 def _continue_base(
-    context: StudyContext, proposal: Proposal, later: PhaseConfig
+    context: StudyContext, proposal: Proposal, later: PhaseConfig, index: int
 ) -> PretrainedBaseConfig:
     from mixopt.pipeline.training_runs import read_run
 
-    run = plan_base(context, proposal, later)
+    run = plan_base(context, proposal, later, index)
     tokens = later.base_tokens or context.config.training.tokens
-    job = Job("continue_base", (later.name, dict(proposal.ratios), tokens),
+    job = Job("continue_base", (later.name, dict(proposal.ratios), tokens, index),
               f"the base of phase {later.name}", (run.artifact,), trains=True)  # fmt: skip
     try:
         for _, error in context.dispatcher.run([job]):

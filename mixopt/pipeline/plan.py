@@ -6,7 +6,7 @@ from itertools import groupby
 from mixopt.callbacks.base import PlannedStage, Stage
 from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.config.training import BuiltBaseConfig
-from mixopt.pipeline.confirmation import confirmation_of
+from mixopt.pipeline.confirmation import confirmation_of, trainable_lengths
 from mixopt.pipeline.context import StudyContext
 
 
@@ -17,7 +17,7 @@ class PlannedTraining:
     Attributes:
         what: In words.
         tokens: Tokens in all.
-        flops: 6 x parameters x tokens.
+        flops: 6 x all parameters x tokens, as trained runs count them.
         seconds: Estimated from what this study has trained before; None if nothing was.
     """
 
@@ -33,12 +33,12 @@ def plan_study(context: StudyContext) -> list[PlannedTraining]:
     Args:
         context: The study, prepared.
     """
-    parameters, rate = context.base_parameters, _seconds_per_token(context)
+    parameters, rate = context.all_base_parameters, _seconds_per_token(context)
     return [
         PlannedTraining(
             what, tokens, 6.0 * parameters * tokens, None if rate is None else rate * tokens
         )
-        for _, what, tokens in _list_trainings(context)
+        for _, what, tokens in _list_trainings(context, trainable_lengths(context))
     ]
 
 
@@ -51,9 +51,11 @@ def plan_stages(context: StudyContext) -> list[PlannedStage]:
     search, proxy = context.config.search_method, context.config.proxy
     rounds = sum(context.config.search.rounds)
     scored = rounds if proxy == "merged" else 0 if search == "regmix" else len(context.compositions)
+    # whether the text is enough for the longest is not known yet
+    trainings = _list_trainings(context, context.config.run_lengths)
     tokens: dict[Stage, int] = {
         stage: sum(each[2] for each in group)
-        for stage, group in groupby(_list_trainings(context), key=lambda each: each[0])
+        for stage, group in groupby(trainings, key=lambda each: each[0])
     }
     stages: list[Stage] = ["base", "experts", "search", "method", "validation", "budget"]
     planned = [
@@ -63,8 +65,15 @@ def plan_stages(context: StudyContext) -> list[PlannedStage]:
     return [each for each in planned if each.trained_tokens or each.scored]
 
 
-def _list_trainings(context: StudyContext) -> list[tuple[Stage, str, int]]:
-    """Return stage, description and tokens of each group of trainings, in the order of the stages."""
+def _list_trainings(
+    context: StudyContext, lengths: tuple[int, ...]
+) -> list[tuple[Stage, str, int]]:
+    """Return stage, description and tokens of each group of trainings, in the order of the stages.
+
+    Args:
+        context: The study.
+        lengths: Of the budget's runs, increasing.
+    """
     config = context.config
     groups: list[tuple[Stage, str, int]] = []
     if isinstance(config.base, BuiltBaseConfig):
@@ -88,13 +97,13 @@ def _list_trainings(context: StudyContext) -> list[tuple[Stage, str, int]]:
         groups.append(("validation", name, mixtures * seeds * unit))
     if config.budget is not None:
         left = config.budget_tokens - expert_tokens - candidates
-        reserve, length = confirmation_of(config, config.run_lengths, left)
+        reserve, length = confirmation_of(config, lengths, left)
         trains_natural = config.search_method == "regmix" or config.method_trains_natural
         n_seeds = NATURAL_SEEDS - trains_natural
         seeds_of_natural = "one more seed" if n_seeds == 1 else f"{n_seeds} seeds"
         groups.append(("budget", f"natural, {seeds_of_natural}", n_seeds * unit))
         rest = left - n_seeds * unit - reserve
-        longest = config.run_lengths[-1]
+        longest = lengths[-1]
         name = f"candidates: at most {rest // unit} runs of {unit:,} tokens"
         # runs with one seed share natural's
         if longest > unit and (n_long := rest // longest - 1) > 0:

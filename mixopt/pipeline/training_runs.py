@@ -44,14 +44,17 @@ def base_run(context: "StudyContext") -> TrainingRun | None:
     )  # fmt: skip
 
 
-def count_built_parameters(base: BuiltBaseConfig, tokenizer: "PreTrainedTokenizerBase") -> int:
-    """Return the parameters outside the embeddings of a base that is built, trained or not.
+def count_built_parameters(
+    base: BuiltBaseConfig, tokenizer: "PreTrainedTokenizerBase", *, embeddings: bool = False
+) -> int:
+    """Return the parameters of a base that is built, trained or not.
 
     The count is remembered: building the model, without memory for it, imports half of transformers.
 
     Args:
         base: Its architecture.
         tokenizer: Sets vocabulary and special tokens.
+        embeddings: Whether those of the embeddings count.
 
     Raises:
         ModelError: transformers refuses architecture or configuration, or the context is too long.
@@ -60,10 +63,11 @@ def count_built_parameters(base: BuiltBaseConfig, tokenizer: "PreTrainedTokenize
         "base": base.model_dump(mode="json", exclude={"training", "ratios", "tokenizer_bytes"}),
         "tokens": [len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id],
         "transformers": metadata.version("transformers"),
-    }
+    } | ({"embeddings": True} if embeddings else {})
 
     def count() -> str:
-        return str(count_parameters(build_on_meta(lambda: build_model(base, tokenizer, 0)))[1])
+        total, others = count_parameters(build_on_meta(lambda: build_model(base, tokenizer, 0)))
+        return str(total if embeddings else others)
 
     return int(remember("parameter-counts", key, count))
 
@@ -90,7 +94,7 @@ def expert_run(context: "StudyContext", name: str) -> TrainingRun:
 
 
 def continued_base_run(
-    context: "StudyContext", name: str, ratios: Mixture, tokens: int
+    context: "StudyContext", name: str, ratios: Mixture, tokens: int, index: int
 ) -> TrainingRun:
     """Return the run that continues the base for `tokens` on `ratios`, where a later phase begins.
 
@@ -99,6 +103,7 @@ def continued_base_run(
         name: Of the later phase.
         ratios: Of the tokens that it reads.
         tokens: Number of them.
+        index: Of the later phase, 0 for the second. Each continuation reads its text in another order.
     """
     config = context.config.training.model_copy(update={"tokens": tokens, "method": "full"})
     if context.config.training.method == "lora":
@@ -107,7 +112,7 @@ def continued_base_run(
     return _plan(
         context, "bases", name,
         ratios=ratios,
-        seed=mix_seed(context.config.seed, "phase", 0),
+        seed=mix_seed(context.config.seed, "phase", index),
         key={"base": context.base_model.compute_key()},
         config=config,
         parameters=context.base_parameters,

@@ -83,8 +83,9 @@ class StudyWorker:
                 build_run(context, run)
             case "train_expert", (name,):
                 build_run(context, expert_run(context, name))
-            case "continue_base", (name, ratios, tokens):
-                build_run(context, continued_base_run(context, name, Mixture(ratios), tokens))
+            case "continue_base", (name, ratios, tokens, index):
+                run = continued_base_run(context, name, Mixture(ratios), tokens, index)
+                build_run(context, run)
             case "train_validation_run", (name, ratios, seed):
                 build_run(context, validation_run(context, name, Mixture(ratios), seed))
             case "train_run", (name, ratios, seed, checkpoints):

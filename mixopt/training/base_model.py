@@ -188,6 +188,11 @@ class Base:
         """Number of parameters outside the embeddings; the weights are not loaded."""
         return count_parameters(self.outline)[1]
 
+    @cached_property
+    def all_parameters(self) -> int:
+        """Number of parameters, embeddings included; the weights are not loaded."""
+        return count_parameters(self.outline)[0]
+
     def load(self, dtype: torch.dtype | None = None) -> "PreTrainedModel":
         """Load the model, in the device's type unless `dtype` is given.
 

@@ -5,6 +5,8 @@ import pytest
 import toy
 from models_for_tests import save_base
 
+from mixopt.pipeline.training_runs import base_run, read_run
+
 
 def rows_of(folder, **changes):
     study = toy.load(folder, toy.write_study(folder, **changes))
@@ -18,6 +20,37 @@ def test_the_parts_of_a_budget_sum_to_it(toy_folder):
     assert rows["base"].tokens == 8000
     assert rows["natural"].flops == pytest.approx(6 * rows["natural"].tokens
                                                   * rows["base"].flops / (6 * 8000))  # fmt: skip
+
+
+def test_flops_are_those_that_a_trained_run_records(toy_folder):
+    study = toy.load(toy_folder)
+    base = study.plan()[0]
+    run = base_run(study.context)
+    outcome = read_run(study.context, run).outcome
+    assert base.flops / base.tokens == outcome.flops / outcome.tokens
+    given = {
+        "kind": "pretrained",
+        "path": str(study.context.store.get(run.artifact)),
+        "context": 32,
+    }
+    (experts,) = toy.load(toy_folder, toy.write_study(toy_folder, base=given)).plan()
+    assert experts.flops / experts.tokens == outcome.flops / outcome.tokens
+
+
+def test_runs_for_which_the_text_is_too_little_are_not_listed(toy_folder):
+    budget = {"tokens": 200_000, "longest": 2, "confirmation": 3}
+    natural = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
+    counts = toy.load(toy_folder).prepare().corpora.counts
+    # a run of natural reads 80% of birds
+    epochs = 1.2 * 0.8 * 4000 / counts["birds"].tokens
+    changes = {"search": {"rounds": [6], "natural": natural}, "budget": budget}
+    training = toy.study_plain()["training"] | {"expert_tokens": 1000}
+    rows = rows_of(toy_folder, **changes, training=training)
+    assert rows["confirmation"].what.endswith("8,000 tokens a run")
+    assert " of 8,000 and" in rows["candidates"].what
+    rows = rows_of(toy_folder, **changes, training=training | {"max_epochs": epochs})
+    assert rows["confirmation"].what.endswith("4,000 tokens a run")
+    assert "8,000" not in rows["candidates"].what
 
 
 def test_time_is_estimated_from_the_trained_base(toy_folder):

@@ -11,6 +11,7 @@ from mixopt.pipeline.training_runs import (
     continued_base_run,
     count_built_parameters,
     expert_run,
+    mix_seed,
     read_run,
     read_scores,
     validation_run,
@@ -28,7 +29,7 @@ def context(toy_folder):
 def test_every_run_is_named_before_it_is_trained(context):
     assert context.store.state(base_run(context).artifact) == "done"
     runs = [expert_run(context, "birds"), expert_run(context, "ships"),
-            continued_base_run(context, "later", HALF, 2000),
+            continued_base_run(context, "later", HALF, 2000, 0),
             validation_run(context, "x", HALF, 0), validation_run(context, "x", HALF, 1)]  # fmt: skip
     assert len({run.artifact.reference for run in runs}) == len(runs)
     assert [context.store.state(run.artifact) for run in runs] == ["done"] * 2 + ["missing"] * 3
@@ -37,10 +38,18 @@ def test_every_run_is_named_before_it_is_trained(context):
     assert runs[2].domains == ["birds", "ships"]  # shares of zero are not read
 
 
+def test_each_later_phase_reads_text_in_an_order_of_its_own(context):
+    runs = [continued_base_run(context, "later", HALF, 2000, index) for index in range(3)]
+    assert len({run.seed for run in runs}) == 3
+    # studies of two phases find the base that they have
+    assert runs[0].seed == mix_seed(context.config.seed, "phase", 0)
+
+
 def test_the_base_is_counted_once_for_each_architecture(context, monkeypatch):
     run = base_run(context)
-    counted = count_parameters(run.open_model())[1]
+    total, counted = count_parameters(run.open_model())
     assert context.base_parameters == context.base_model.parameters == counted
+    assert context.all_base_parameters == context.base_model.all_parameters == total > counted
     base, tokenizer = context.config.base, context.corpora.tokenizer
     wider = base.model_copy(update={"config": base.config | {"intermediate_size": 64}})
     assert count_built_parameters(wider, tokenizer) == counted + 3 * 32 * 16  # gate, up and down
