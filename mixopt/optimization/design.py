@@ -4,7 +4,7 @@ See docs/methods.md, section 7.4.
 Shapes: `n` mixtures, `d` domains, `k` weights of experts (or of domains), `p` pool.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -166,7 +166,13 @@ def design_first_round(space: WeightSpace, n: int, rng: np.random.Generator) -> 
     return np.vstack([chosen, spread(space, space.ratios(chosen), n - len(chosen), rng)])
 
 
-def spread(space: WeightSpace, start: Array, n: int, rng: np.random.Generator) -> Array:
+def spread(
+    space: WeightSpace,
+    start: Array,
+    n: int,
+    rng: np.random.Generator,
+    allowed: Callable[[Array], bool] | None = None,
+) -> Array:
     """Return weights (`n x k`) of mixtures far from `start` and from each other.
 
     Greedy maximin in Hellinger distance over a random pool around the prior.
@@ -176,9 +182,14 @@ def spread(space: WeightSpace, start: Array, n: int, rng: np.random.Generator) -
         start: Ratios of the mixtures so far (`? x d`).
         n: Number of mixtures.
         rng: Draws the pool.
+        allowed: Whether ratios (`d`) may be among them; there are fewer than `n` where it allows few.
     """
     pool = space.sample(max(POOL, 2 * n), rng)
     ratios = space.ratios(pool)
+    if allowed is not None:
+        kept = np.array([allowed(row) for row in ratios], dtype=bool)
+        pool, ratios = pool[kept], ratios[kept]
+        n = min(n, len(pool))
     nearest = hellinger(ratios, start).min(axis=1)
     chosen = []
     for _ in range(n):

@@ -77,7 +77,7 @@ class StudyContext:
         Raises:
             ConfigError: The metrics cannot be added, a budget's experts cannot make natural, or the
                 budget of a method of others is below its least.
-            DataError: The text is too little for a run of natural, which a budget trains.
+            DataError: The text is too little for a run of natural, where one is trained.
             ExportError: An export that the study asks for would fail.
             InfeasibleError: No mixture meets every bound.
             ModelError: The given base or a given expert cannot be used.

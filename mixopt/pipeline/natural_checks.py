@@ -38,7 +38,7 @@ def describe_forbidden_natural(space: SearchSpace) -> str | None:
 
 
 def require_text_for_natural(context: StudyContext) -> None:
-    """Check that a study with a budget has the text for a run of the natural mixture.
+    """Check that a study with a budget or a validation has the text for a run of the natural mixture.
 
     Args:
         context: The study, whose text has been measured.
@@ -46,17 +46,19 @@ def require_text_for_natural(context: StudyContext) -> None:
     Raises:
         DataError: A domain has no text, or would be read more often than `training.max_epochs` allows.
     """
-    if context.config.budget is None:
+    config = context.config
+    if config.budget is None and config.validation is None:
         return
+    section = "budget" if config.budget is not None else "validation"
     natural, corpora = order_natural(context), context.corpora.counts
     for domain in (name for name, ratio in natural.items() if ratio and name not in corpora):
         raise DataError(
-            "budget: the natural mixture, over which gains are measured, is trained too, and "
-            f"{domain!r} has no text; give its expert a text, or leave the budget out."
+            f"{section}: the natural mixture, over which gains are measured, is trained too, and "
+            f"{domain!r} has no text; give its expert a text, or leave the {section} out."
         )
-    tokens = context.config.run_lengths[0]
+    tokens = config.run_lengths[0]
     check_epochs(
-        corpora, natural, tokens=tokens, max_epochs=context.config.training.max_epochs,
+        corpora, natural, tokens=tokens, max_epochs=config.training.max_epochs,
         what=f"the {tokens:,} tokens of a run of the natural mixture",
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import pandas as pd
 from mixopt.errors import DivergedError, one_line
 from mixopt.executors.job import Job
 from mixopt.io.progress import track
-from mixopt.mixture import Mixture
+from mixopt.mixture import Array, Mixture
 from mixopt.optimization.design import spread
 from mixopt.optimization.proxy_validation import (
     mean_over_seeds,
@@ -19,6 +19,7 @@ from mixopt.optimization.proxy_validation import (
 )
 from mixopt.optimization.validation import Cost, Purchase, Validation
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.mixture_runs import has_text
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.pipeline.sections import require_validation
@@ -85,21 +86,26 @@ def list_runs(context: StudyContext, search: CandidateSearch, proposal: Proposal
     Raises:
         ConfigError: The study asks for no validation.
     """
+    return _list_runs(context, _choose_mixtures(context, search, proposal)[0])
+
+
+def _list_runs(context: StudyContext, mixtures: Mapping[str, Mixture]) -> list[ProxyRun]:
     from mixopt.pipeline.training_runs import validation_run
 
-    config = require_validation(context.config)
-    mixtures = _choose_mixtures(context, search, proposal)
     return [
         ProxyRun(name, seed, validation_run(context, f"{name}-{seed}", mixture, seed))
-        for seed in range(config.seeds)
+        for seed in range(require_validation(context.config).seeds)
         for name, mixture in mixtures.items()
     ]
 
 
 def _choose_mixtures(
     context: StudyContext, search: CandidateSearch, proposal: Proposal
-) -> dict[str, Mixture]:
-    """Return the mixtures by name: natural, uniform, the proposal, and others far from these."""
+) -> tuple[dict[str, Mixture], list[str]]:
+    """Return the mixtures by name: natural, uniform, the proposal, and others far from these.
+
+    Of those with a name of their own, the ones that would read a domain too often are returned apart.
+    """
     domains, seed = context.config.domains, context.config.seed
     named = {
         "natural": context.corpora.natural,
@@ -111,12 +117,22 @@ def _choose_mixtures(
     # gains are read from the runs called proposal and natural; uniform may be either of them
     if any(np.abs(rows["uniform"] - rows[name]).max() < SAME for name in ("natural", "proposal")):
         del named["uniform"], rows["uniform"]
+    tokens = context.config.training.tokens
+
+    def is_trainable(row: Array) -> bool:
+        return has_text(context, Mixture.from_vector(domains, row), tokens)
+
+    untrained = [name for name, row in rows.items() if not is_trainable(row)]
+    for name in untrained:
+        del named[name], rows[name]
     start = np.stack([*rows.values()])
     rng = np.random.default_rng([seed, 1_000_002])
     others = spread(
-        search.space, start, require_validation(context.config).mixtures - len(named), rng
-    )
-    return named | {f"spread-{i:02d}": search.to_mixture(row) for i, row in enumerate(others)}
+        search.space, start, require_validation(context.config).mixtures - len(named), rng,
+        is_trainable,
+    )  # fmt: skip
+    spread_out = {f"spread-{i:02d}": search.to_mixture(row) for i, row in enumerate(others)}
+    return named | spread_out, untrained
 
 
 def validate(
@@ -142,8 +158,14 @@ def validate(
         ConfigError: The study asks for no validation.
         DivergedError: Too few runs were trained without diverging.
     """
-    mixtures = _choose_mixtures(context, search, proposal)
-    tables = _train(context, mixtures, list_runs(context, search, proposal))
+    mixtures, untrained = _choose_mixtures(context, search, proposal)
+    training = context.config.training
+    for name in untrained:
+        context.callbacks.message(
+            f"Mixture {name!r} is left out of the validation: {training.tokens:,} tokens of it would "
+            f"read a domain more than {training.max_epochs:g} times (training.max_epochs)."
+        )
+    tables = _train(context, mixtures, _list_runs(context, mixtures))
     proxies = _score_proxies(context, search, mixtures)
     _require_enough(mixtures)
     metrics, domains = search.evaluator.scorer.metrics, context.config.domains

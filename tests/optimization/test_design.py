@@ -89,6 +89,18 @@ def test_spread_is_wider_than_random(space):
     assert gaps[0] > gaps[1]
 
 
+def test_what_is_spread_may_be_restricted(space):
+    start = space.ratios(space.sample(1, np.random.default_rng(0)))
+
+    def draw(n, allowed=None):
+        return space.ratios(spread(space, start, n, np.random.default_rng(1), allowed))
+
+    assert draw(6)[:, 0].max() > 0.5
+    assert draw(6, lambda row: row[0] < 0.4)[:, 0].max() < 0.4
+    assert np.array_equal(draw(6, lambda _: True), draw(6))
+    assert len(draw(6, lambda _: False)) == 0
+
+
 def test_perturbed_rows_stay_near_and_feasible(space):
     around = np.array([[0.2, 0.5, 0.3]])
     rows = perturb(space, around, 100, np.random.default_rng(0))

@@ -2,7 +2,7 @@ import pytest
 import toy
 
 from mixopt import SearchSpace
-from mixopt.errors import ConfigError
+from mixopt.errors import ConfigError, DataError
 from mixopt.pipeline.natural_checks import describe_forbidden_natural
 from mixopt.search_limits import Group
 
@@ -51,3 +51,14 @@ def test_a_budget_whose_experts_cannot_make_natural_is_refused(tmp_path):
     assert not list((study.output / "artifacts").glob("base/*"))
     path = toy.write_study(tmp_path, training=training)
     toy.load(tmp_path, path).prepare()
+
+
+def test_a_validation_needs_the_text_of_natural(tmp_path):
+    search = {"rounds": [6], "natural": {"birds": 0.8, "ships": 0.1, "sums": 0.1}}
+    training = toy.study_plain()["training"] | {"max_epochs": 0.01}
+    validation = {"mixtures": 6, "seeds": 1}
+    changes = {"search": search, "training": training}
+    toy.load(tmp_path, toy.write_study(tmp_path, **changes)).prepare()
+    path = toy.write_study(tmp_path, **changes, validation=validation)
+    with pytest.raises(DataError, match=r"a run of the natural mixture would read them"):
+        toy.load(tmp_path, path).prepare()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -65,3 +66,31 @@ def test_no_mixture_is_trained_under_two_names(toy_folder, uniform_is):
     rows = np.stack([run.run.ratios.vector(list(toy.WORDS)) for run in runs])
     apart = np.abs(rows[:, None] - rows[None]).max(axis=2) + np.eye(len(rows))
     assert apart.min() > 1e-6
+
+
+def test_mixtures_whose_text_is_not_enough_are_left_out(toy_folder, monkeypatch):
+    """One of them would end the study after experts and search were paid for."""
+    search = {"rounds": [6], "natural": {"birds": 0.6, "ships": 0.3, "sums": 0.1}}
+    validation = {"mixtures": 6, "seeds": 1}
+    study = toy.load(toy_folder, toy.write_study(toy_folder, search=search, validation=validation))
+    context, opened = study.prepare(), study.open_search()
+    proposal = Proposal(Mixture({"birds": 0.1, "ships": 0.1, "sums": 0.8}), None, {})
+    free = {run.mixture: run.run.ratios for run in list_runs(context, opened, proposal)}
+    assert max(ratios["sums"] for name, ratios in free.items() if "spread" in name) > 0.3
+    counts = context.corpora.counts
+    most = 0.3 * study.config.training.tokens / counts["sums"].tokens
+    changes = {domain: replace(c, tokens=10**9) for domain, c in counts.items() if domain != "sums"}
+    monkeypatch.setattr(context.corpora, "counts", counts | changes)
+    training = study.config.training.model_copy(update={"max_epochs": most})
+    monkeypatch.setattr(context, "config", study.config.model_copy(update={"training": training}))
+    runs = list_runs(context, opened, proposal)
+    # uniform and the proposal make room for others
+    assert [run.mixture for run in runs] == ["natural", *(f"spread-0{n}" for n in range(5))]
+    assert all(run.run.ratios["sums"] <= 0.3 for run in runs)
+    said = []
+    monkeypatch.setattr(context.callbacks, "message", said.append)
+    monkeypatch.setattr(validate, "_list_runs", lambda *_: pytest.fail("listed"))
+    with pytest.raises(pytest.fail.Exception):
+        validate.validate(context, opened, proposal, None, None)
+    assert [one.split("'")[1] for one in said] == ["uniform", "proposal"]
+    assert "4,000 tokens of it would read a domain more than" in said[0]
