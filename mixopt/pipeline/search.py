@@ -68,7 +68,7 @@ class CandidateSearch:
         config: Rounds and their settings.
         method: What candidates are scored by, with `auto` resolved.
         seed: Of everything random here.
-        train: Trains and scores weights (`n x k`) of a round, for the method `regmix`.
+        train: Trains and scores mixtures (`n x d`) of a round, for the method `regmix`.
     """
 
     evaluator: "MergeEvaluator"
@@ -115,7 +115,8 @@ class CandidateSearch:
         """
         rng = np.random.default_rng([self.seed, number])
         if self.method == "regmix":  # RegMix draws all of its runs before it trains one
-            rows = self.space.sample(count, rng)
+            # a mixture that is trained needs no experts that can make it
+            rows = WeightSpace.of_domains(self.space.space).sample(count, rng)
             return Round(number, rows, self.evaluator.items, rows[:0])
         if number == 1:
             rows = design_first_round(self.space, count, rng)

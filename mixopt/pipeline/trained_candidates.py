@@ -1,6 +1,6 @@
 """Candidates of a search that are scored by training on them, as RegMix does (arXiv:2407.01492).
 
-Shapes: `n` candidates, `k` experts.
+Shapes: `n` candidates, `d` domains.
 """
 
 from typing import TYPE_CHECKING
@@ -33,15 +33,15 @@ def train_candidates(
 
     Args:
         context: The study.
-        search: The experts, which say what mixture weights stand for.
-        rows: Weights of the candidates (`n x k`).
+        search: Reads the scores.
+        rows: Ratios of the candidates (`n x d`).
         number: Of the round, from 1.
 
     Returns:
         A trial of kind `trained` for each run.
     """
     natural = order_natural(context)
-    mixtures = [search.to_mixture(row) for row in rows]
+    mixtures = [Mixture.from_vector(search.domains, row) for row in rows]
     if number == 1:
         mixtures.insert(0, natural)
         if (replaced := describe_replaced_booster(context.config)) is not None:
