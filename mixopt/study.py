@@ -420,7 +420,7 @@ class Study:
             self.callbacks.begin("report")
             outcomes = [expert.outcome for expert in search.experts.results.values()]
             trained = list_trained_runs(
-                list_observations(search, policy, trials), metrics_that_choose(search),
+                list_observations(self.context, search, policy, trials), metrics_that_choose(search),
                 self.context.corpora.natural, self.config.domains, policy.objective,
                 self.config.training.expert_length,
             )  # fmt: skip

@@ -99,8 +99,9 @@ class BudgetSpender:
         for each in self._known:
             if each.seed < VALIDATED:  # candidates of the search, which the budget pays for
                 name = name_mixture(self._mixture(each.ratios))
+                if (name, each.seed) not in self._trained:  # checkpoints are parts of one run
+                    self.spent += self._lengths[0]
                 self._trained[name, each.seed] = {self._lengths[0]}
-                self.spent += self._lengths[0]
                 if each.failed:
                     # a seed of natural that failed tells of no gain, and its mixture is not bought
                     self._failures[name, each.seed] = "it failed in the search"
@@ -431,7 +432,7 @@ def spend_budget(
     gains = StudyGains(context, search, policy, trials)
     leaders = gains.search_ensembles(context.config.seed)
     candidates = list_candidates(context, search, policy, trials, proposals, leaders)
-    known = list_observations(search, policy, trials)
+    known = list_observations(context, search, policy, trials)
     return BudgetSpender(context, gains, candidates, known, policy.online_tokens).spend()
 
 

@@ -17,6 +17,7 @@ from mixopt.optimization.decision import Choice
 from mixopt.optimization.nearest_allowed import nearest_allowed
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.early_scores import with_early_scores
 from mixopt.pipeline.gain_curve import (
     choose,
     count_runs,
@@ -66,7 +67,7 @@ def decide_study(
     gains = StudyGains(context, search, policy, trials)
     leaders = gains.search_ensembles(context.config.seed)
     rows = list_candidates(context, search, policy, trials, proposals, leaders)
-    observed = list_observations(search, policy, trials)
+    observed = list_observations(context, search, policy, trials)
     runs = gains.observe(observed)
     asked, objective = gains.mixtures(rows, gains.tokens), gains.objective
     posterior, draws, choice = choose(context, gains, asked, runs)
@@ -134,7 +135,7 @@ def list_candidates(
     """
     domains = context.config.domains
     natural = context.corpora.natural.vector(domains)
-    observed = list_observations(search, policy, trials)
+    observed = list_observations(context, search, policy, trials)
     failed = np.array([each.ratios for each in observed if each.failed]).reshape(-1, len(domains))
     if policy.recommendation is not None:
         rows = policy.recommendation.ratios.vector(domains)[None]
@@ -160,11 +161,12 @@ def _drop_unwanted(search: CandidateSearch, rows: Array, natural: Array, failed:
 
 
 def list_observations(
-    search: CandidateSearch, policy: SurrogatePolicy, trials: Trials
+    context: StudyContext, search: CandidateSearch, policy: SurrogatePolicy, trials: Trials
 ) -> list[Observation]:
     """Return all runs: candidates of the search, of a validation, and what a budget bought.
 
     Args:
+        context: The study.
         search: Names the metrics that choose.
         policy: Has the runs of a validation and of a budget.
         trials: Of all rounds; those of kind `trained` are runs with seed 0.
@@ -178,7 +180,7 @@ def list_observations(
         for seed, table in tables
         for trial, scores in zip(table, table.values(metrics), strict=True)
     ]
-    return [*runs, *policy.observations]
+    return with_early_scores(context, search, [*runs, *policy.observations])
 
 
 def _confirm(

@@ -128,7 +128,6 @@ def train_runs(
     Returns:
         Pairs of a run and its scores, or what it failed with.
     """
-    from mixopt.pipeline.evaluators import open_run_evaluator
     from mixopt.pipeline.training_runs import mixture_run, read_run
 
     runs, jobs = {}, {}
@@ -154,12 +153,7 @@ def train_runs(
             yield spec, error
             continue
         run = runs[spec]
-        result = read_run(context, run)
-        per_step = run.plan.sequences_per_step * context.config.base.context
-        logprobs = {
-            step * per_step: open_run_evaluator(context, run, step).expert_logprobs[0]
-            for step in run.plan.checkpoints
-        }
+        result, logprobs = read_run(context, run), _read_logprobs(context, run)
         measured = {
             tokens: {
                 name: Score(each.score, each.std_error)
@@ -172,6 +166,22 @@ def train_runs(
             role=_role(context, spec), seed=spec.seed, scores=measured,
         )  # fmt: skip
         yield spec, ScoredRun(spec, logprobs, result.outcome.flops)
+
+
+def read_stored_run(context: StudyContext, spec: RunSpec) -> ScoredRun | None:
+    """Return a run that the store has with its scores; None if it lacks any of it.
+
+    Args:
+        context: The study, whose base has been trained.
+        spec: The run.
+    """
+    from mixopt.pipeline.training_runs import mixture_run, read_run
+
+    run = mixture_run(context, *_arguments(spec))
+    if any(context.store.find(each) is None for each in _artifacts(context, run)):
+        return None
+    flops = read_run(context, run).outcome.flops
+    return ScoredRun(spec, _read_logprobs(context, run), flops)
 
 
 def build_scored_run(context: StudyContext, spec: RunSpec) -> None:
@@ -195,6 +205,17 @@ def _artifacts(context: StudyContext, run: "TrainingRun") -> tuple[Artifact, ...
 
     scores = (open_run_evaluator(context, run, step) for step in run.plan.checkpoints)
     return (run.artifact, *(each.expert_artifact(0) for each in scores))
+
+
+def _read_logprobs(context: StudyContext, run: "TrainingRun") -> dict[int, NDArray[np.float32]]:
+    """Return log-probabilities of all scored tokens (`t`, nats) by tokens trained on."""
+    from mixopt.pipeline.evaluators import open_run_evaluator
+
+    per_step = run.plan.sequences_per_step * context.config.base.context
+    return {
+        step * per_step: open_run_evaluator(context, run, step).expert_logprobs[0]
+        for step in run.plan.checkpoints
+    }
 
 
 def _role(context: StudyContext, spec: RunSpec) -> Role:

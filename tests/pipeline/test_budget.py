@@ -502,6 +502,13 @@ def test_a_batch_of_which_a_part_was_trained_is_finished(tmp_path, spent, monkey
         assert keys(killed.spend(trials=killed.search())) == keys(bought)
 
 
+def test_checkpoints_of_natural_in_the_search_are_paid_for_once(open_spender):
+    natural = np.array([0.8, 0.1, 0.1])
+    known = [Observation(natural, 0, UNIT // part, np.array([1.0])) for part in (4, 2, 1)]
+    spender, _ = open_spender(known=known)
+    assert spender.spent == (3 + 1) * UNIT
+
+
 def test_a_seed_of_natural_that_failed_in_the_search_has_no_pairs(open_spender):
     natural = np.array([0.8, 0.1, 0.1])
     failed = [Observation(natural, 0, UNIT, np.array([np.nan])),
