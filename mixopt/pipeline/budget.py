@@ -21,30 +21,29 @@ from numpy.typing import NDArray
 from mixopt.callbacks.base import BestSoFar
 from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.decision import NEAREST_ALLOWED
-from mixopt.errors import RunError, one_line
+from mixopt.errors import RunError
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.acquisition import value_of_runs
 from mixopt.optimization.decision import TIE
 from mixopt.pipeline.confirmation import confirmation_of, trainable_lengths
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.decide import VALIDATED, list_candidates, list_observations
+from mixopt.pipeline.decide import list_candidates, list_observations
 from mixopt.pipeline.gain_curve import choose, count_runs, estimate_gain
 from mixopt.pipeline.gains import Observation, StudyGains, reaches_natural
 from mixopt.pipeline.mixture_runs import (
     FRESH,
     RunSpec,
-    ScoredRun,
     has_ended,
     has_text,
     name_mixture,
-    train_runs,
 )
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.purchase import Purchase
+from mixopt.pipeline.run_ledger import RunLedger, WantedRun, count_tokens, is_same
 from mixopt.pipeline.search import CandidateSearch
-from mixopt.pipeline.stored_purchases import find_stored_purchases, specify_purchase
+from mixopt.pipeline.stored_purchases import find_stored_purchases
 from mixopt.proposal import Proposal
-from mixopt.surrogates.gain_model import SAME, Mixtures, Runs
+from mixopt.surrogates.gain_model import Mixtures, Runs
 from mixopt.trials import Trials
 
 CONSIDERED = 12  # candidates with the highest expected gains of which runs are considered
@@ -60,10 +59,6 @@ class BudgetSpender:
         candidates: Mixtures that may be chosen (`q x d`).
         known: Runs that were trained before: candidates of the search, and of a validation.
         paid: Tokens of training that a method of others took beside experts and runs.
-
-    Attributes:
-        observations: What was trained, with its scores; none of them for a run that failed.
-        spent: Tokens of training so far, experts included.
     """
 
     def __init__(
@@ -75,38 +70,21 @@ class BudgetSpender:
         paid: int = 0,
     ) -> None:
         self._context, self._gains, self._candidates = context, gains, candidates
-        self._known = [*known]
         config = context.config
         self._lengths = trainable_lengths(context)
         self._budget = config.budget_tokens
-        # with a rate that decays a checkpoint is no run, and a long run tells nothing of a short one
-        self._decays = config.training.decays
         trained = [name for name in context.compositions if name not in context.given_experts]
-        self._paid = len(trained) * config.training.expert_length + paid
-        self._ended: dict[RunSpec, ScoredRun | Exception] = {}
+        paid += len(trained) * config.training.expert_length
+        self._ledger = RunLedger(context, gains, self._lengths, known, paid)
         self._stored: list[RunSpec] = []
-        self._reserve = self._confirmed = 0
+        self._reserve = self._confirmed = self._misses = 0
         self._reported = -1  # observations when the best mixture was reported last
-        self._reset()
-        self._beside_experts = self._budget - self.spent
+        self._beside_experts = self._budget - self._ledger.spent
 
-    def _reset(self) -> None:
-        """Return to what is known before anything is bought."""
-        self.spent = self._paid
-        self.observations: list[Observation] = []
-        self._trained: dict[tuple[str, int], set[int]] = {}
-        self._failures: dict[tuple[str, int], str] = {}
-        for each in self._known:
-            if each.seed < VALIDATED:  # candidates of the search, which the budget pays for
-                name = name_mixture(self._mixture(each.ratios))
-                if (name, each.seed) not in self._trained:  # checkpoints are parts of one run
-                    self.spent += self._lengths[0]
-                self._trained[name, each.seed] = {self._lengths[0]}
-                if each.failed:
-                    # a seed of natural that failed tells of no gain, and its mixture is not bought
-                    self._failures[name, each.seed] = "it failed in the search"
-        self._used: set[RunSpec] = set()
-        self._misses = 0
+    @property
+    def spent(self) -> int:
+        """Tokens of training so far, experts included."""
+        return self._ledger.spent
 
     def spend(self) -> list[Observation]:
         """Train what the budget buys; return all runs at all their lengths.
@@ -115,40 +93,38 @@ class BudgetSpender:
             RunError: Natural could not be trained.
         """
         self._train_natural()
-        mixtures = [self._mixture(row) for row in (self._gains.natural, *self._candidates)]
+        mixtures = [self._ledger.mixture(row) for row in (self._gains.natural, *self._candidates)]
         self._order = {mixture: place for place, mixture in enumerate(mixtures)}
         stored = find_stored_purchases(self._context, self._lengths, mixtures)
-        self._stored = [spec for spec in stored if not self._is_known(spec)]
+        self._stored = [spec for spec in stored if not self._ledger.is_known(spec)]
         self._reserve, self._confirmed = confirmation_of(
             self._context.config, self._lengths, self._beside_experts,
-            self._budget - self.spent - _count_tokens(self._stored),
+            self._budget - self._ledger.spent - count_tokens(self._stored),
         )  # fmt: skip
         while self._buy():
-            self._reset()
+            self._ledger.reset()
+            self._misses = 0
             self._train_natural()
         self._confirm()
-        if self._failures and self._gains.observe(self._all) is None:
+        if self._ledger.failures and self._gains.observe(self._ledger.runs) is None:
             self._context.callbacks.warning(
                 "No candidate could be trained, so ensembles of the experts alone tell: "
-                f"{next(iter(self._failures.values()))}",
+                f"{next(iter(self._ledger.failures.values()))}",
                 "ratios",
             )
-        return self.observations
+        return self._ledger.observations
 
     def _train_natural(self) -> None:
         """Train natural's first runs."""
         short, natural = self._lengths[0], self._gains.natural
-        seeds = [s for s in range(NATURAL_SEEDS) if not self._is_trained(natural, s, short)]
-        self._train([(natural, seed, short) for seed in seeds])
-        if not any(_same(each.ratios, natural) and not each.failed for each in self._all):
+        seeds = [s for s in range(NATURAL_SEEDS) if not self._ledger.is_trained(natural, s, short)]
+        self._ledger.train([(natural, seed, short) for seed in seeds])
+        runs = self._ledger.runs
+        if not any(is_same(each.ratios, natural) and not each.failed for each in runs):
             raise RunError(
                 "The natural mixture could not be trained, and every gain is measured against it: "
-                f"{next(iter(self._failures.values()))}"
+                f"{next(iter(self._ledger.failures.values()))}"
             )
-
-    @property
-    def _all(self) -> list[Observation]:
-        return [*self._known, *self.observations]
 
     def _buy(self) -> bool:
         """Choose and train runs, until nothing that can be paid for is worth its tokens.
@@ -163,13 +139,13 @@ class BudgetSpender:
             if goes_on and len(batch) == 1 and self._misses >= ENOUGH_MISSES:
                 return False
             rows = self._list_runs(batch)
-            specs = [self._specify(*row) for row in rows]
+            specs = [self._ledger.specify(*row) for row in rows]
             new = [
                 spec
                 for spec in specs
-                if spec not in self._ended and not has_ended(self._context, spec)
+                if spec not in self._ledger.ended and not has_ended(self._context, spec)
             ]
-            unused = {spec for spec in self._stored if spec not in self._used}
+            unused = {spec for spec in self._stored if spec not in self._ledger.used}
             # of a batch that was killed the store has a part
             if unused and (new or not batch) and not goes_on and not unused <= {*specs}:
                 self._use(unused)
@@ -178,29 +154,29 @@ class BudgetSpender:
                 continue
             if not batch:
                 return False
-            if any(spec not in self._ended for spec in specs):  # not said before
+            if any(spec not in self._ledger.ended for spec in specs):  # not said before
                 for purchase in batch:
                     self._context.callbacks.message(f"next: {purchase.describe()}")
-            self._train(rows)
+            self._ledger.train(rows)
             self._stored += new
             if goes_on and new:
                 return True
 
     def _use(self, stored: Collection[RunSpec]) -> None:
         """Read runs that an earlier command bought, as far as the budget pays for them."""
-        rows, left = [], self._budget - self._reserve - self.spent
+        rows, left = [], self._budget - self._reserve - self._ledger.spent
         for spec in sorted(stored, key=lambda s: (self._order[s.ratios], s.seed, s.checkpoints)):
             if (tokens := spec.checkpoints[-1]) <= left:
                 left -= tokens
                 rows.append((spec.ratios.vector(self._context.config.domains), spec.seed, tokens))
-        self._train(rows)
+        self._ledger.train(rows)
 
     def _choose(self) -> list[Purchase]:
         """Return the most valuable runs for their tokens, a batch of them; [] for none."""
         combinations = self._gains.objective.combinations()
-        runs = self._gains.observe(self._all)
+        runs = self._gains.observe(self._ledger.runs)
         asked = self._gains.mixtures(self._candidates, self._gains.tokens)
-        left = self._budget - self._reserve - self.spent
+        left = self._budget - self._reserve - self._ledger.spent
         batch: list[Purchase] = []
         config = self._context.config.budget
         for _ in range(config.batch if config else 0):
@@ -232,31 +208,32 @@ class BudgetSpender:
                 break
         return batch
 
-    def _list_runs(self, batch: Sequence[Purchase]) -> list[tuple[Array, int, int]]:
+    def _list_runs(self, batch: Sequence[Purchase]) -> list[WantedRun]:
         """Return what a batch trains: mixtures (`d`), seeds and tokens, each run of natural once."""
-        wanted: dict[tuple[str, int, int], tuple[Array, int, int]] = {}
+        wanted: dict[tuple[str, int, int], WantedRun] = {}
         for purchase in batch:
             ratios = purchase.ratios.vector(self._context.config.domains)
             seed, tokens = purchase.seed, purchase.tokens
             for row in (self._gains.natural, ratios):
-                if self._is_trained(row, seed, tokens):
+                if self._ledger.is_trained(row, seed, tokens):
                     continue
                 # at a constant rate the longest run has the others as checkpoints
-                key = name_mixture(self._mixture(row)), seed, tokens if self._decays else 0
+                own = tokens if self._ledger.decays else 0
+                key = name_mixture(self._ledger.mixture(row)), seed, own
                 if key not in wanted or wanted[key][2] < tokens:
                     wanted[key] = row, seed, tokens
         return [*wanted.values()]
 
     def _report_best(self, asked: Mixtures, runs: Runs | None) -> None:
         """Report what the decision would be about now, in its numbers."""
-        if self._reported >= len(self._all):  # also where choices are made again
+        if self._reported >= len(self._ledger.runs):  # also where choices are made again
             return
-        self._reported = len(self._all)
+        self._reported = len(self._ledger.runs)
         context, gains = self._context, self._gains
         _, draws, choice = choose(context, gains, asked, runs)
-        count = count_runs(context, gains, self._all)
+        count = count_runs(context, gains, self._ledger.runs)
         best = BestSoFar(
-            self._mixture(self._candidates[choice.candidate]),
+            self._ledger.mixture(self._candidates[choice.candidate]),
             estimate_gain(draws[:, choice.candidate], gains.objective),
             f"ensembles and {count} trained runs" if count else "ensembles",
             reference="natural" if gains.keeps_natural else NEAREST_ALLOWED,
@@ -271,7 +248,7 @@ class BudgetSpender:
         chosen = {(name_mixture(p.ratios), p.seed) for p in batch}
         for place in order.tolist():
             mixture = Mixture.from_vector(self._context.config.domains, self._candidates[place])
-            if self._failed(self._candidates[place]):
+            if self._ledger.failed(self._candidates[place]):
                 continue
             for length in self._lengths:
                 if not has_text(self._context, mixture, length):
@@ -279,8 +256,8 @@ class BudgetSpender:
                 seed = 0
                 while (
                     (name_mixture(mixture), seed) in chosen
-                    or self._is_trained(self._candidates[place], seed, length)
-                    or self._failed(self._gains.natural, seed)
+                    or self._ledger.is_trained(self._candidates[place], seed, length)
+                    or self._ledger.failed(self._gains.natural, seed)
                 ):
                     seed += 1
                 price = length + self._price_of_natural(seed, length, batch)
@@ -290,12 +267,13 @@ class BudgetSpender:
 
     def _price_of_natural(self, seed: int, tokens: int, batch: Sequence[Purchase]) -> int:
         """Return the tokens of natural that a run needs beside what is trained and what a batch buys."""
+        ledger, natural = self._ledger, self._gains.natural
         bought = {purchase.tokens for purchase in batch if purchase.seed == seed}
-        if self._is_trained(self._gains.natural, seed, tokens) or self._has(bought, tokens):
+        if ledger.is_trained(natural, seed, tokens) or ledger.has(bought, tokens):
             return 0
         # a run of natural that this batch trains anyway grows, and one that exists is trained again
-        new = [n for n in bought if not self._is_trained(self._gains.natural, seed, n)]
-        return tokens if self._decays else tokens - max(new, default=0)
+        new = [n for n in bought if not ledger.is_trained(natural, seed, n)]
+        return tokens if ledger.decays else tokens - max(new, default=0)
 
     def _confirm(self) -> None:
         """Train unused seeds of the best candidate and of natural."""
@@ -311,14 +289,16 @@ class BudgetSpender:
         left = [
             row
             for row in self._candidates
-            if not self._failed(row)
-            and has_text(self._context, self._mixture(row), self._confirmed)
+            if not self._ledger.failed(row)
+            and has_text(self._context, self._ledger.mixture(row), self._confirmed)
         ]
         if not left:
             return
         # what would be recommended now
         asked = self._gains.mixtures(np.stack(left), self._gains.tokens)
-        *_, choice = choose(self._context, self._gains, asked, self._gains.observe(self._all))
+        *_, choice = choose(
+            self._context, self._gains, asked, self._gains.observe(self._ledger.runs)
+        )
         leader = left[choice.candidate]
         self._context.callbacks.message(
             f"Confirmation: the best candidate and natural with {config.confirmation} unused seeds, "
@@ -328,7 +308,7 @@ class BudgetSpender:
         rows = [
             (row, seed, self._confirmed) for seed in seeds for row in (self._gains.natural, leader)
         ]
-        self._train(rows)
+        self._ledger.train(rows)
 
     def _describe_limit(self) -> str:
         """Return what a confirmation would take more of than there is."""
@@ -336,73 +316,6 @@ class BudgetSpender:
         if alone:
             return "the runs that an earlier command trained leave of the budget"
         return "half of what the budget leaves beside the experts"
-
-    def _train(self, rows: Sequence[tuple[Array, int, int]]) -> None:
-        """Train mixtures (`d`) with seeds for some tokens; a run that fails is reported and left out."""
-        domains = self._context.config.domains
-        specs = [self._specify(*each) for each in rows]
-        for spec in specs:
-            trained = self._trained.setdefault((name_mixture(spec.ratios), spec.seed), set())
-            trained.add(spec.checkpoints[-1])
-        self.spent += _count_tokens(specs)
-        self._used.update(specs)
-        now = [spec for spec in specs if spec not in self._ended]
-        # several workers end in an order of their own, and what follows is that of one worker
-        self._ended |= dict(train_runs(self._context, now))
-        for spec in specs:
-            scored = self._ended[spec]
-            if isinstance(scored, ScoredRun):
-                self._observe(scored)
-                continue
-            cause = one_line(scored, limit=None)
-            self._failures[name_mixture(spec.ratios), spec.seed] = cause
-            self.observations.append(self._failure(spec))
-            if spec in now:
-                natural = _same(spec.ratios.vector(domains), self._gains.natural)
-                name = f"of the natural mixture with seed {spec.seed}" if natural else spec.name
-                self._context.callbacks.warning(f"The run {name} is left out: {cause}", "ratios")
-
-    def _specify(self, row: Array, seed: int, tokens: int) -> RunSpec:
-        mixture = self._mixture(row)
-        return specify_purchase(self._context, self._lengths, mixture, seed, tokens)
-
-    def _is_known(self, spec: RunSpec) -> bool:
-        """Return whether the study has a run before it buys any."""
-        row = spec.ratios.vector(self._context.config.domains)
-        return self._is_trained(row, spec.seed, spec.checkpoints[-1])
-
-    def _failure(self, spec: RunSpec) -> Observation:
-        row = spec.ratios.vector(self._context.config.domains)
-        missing = np.full(len(self._gains.metrics), np.nan)
-        return Observation(row, spec.seed, spec.checkpoints[-1], missing)
-
-    def _observe(self, scored: ScoredRun) -> None:
-        scorer = self._context.scorer
-        row = scored.spec.ratios.vector(self._context.config.domains)
-        # lengths are rounded to whole steps, the same for every run
-        for tokens, logprobs in scored.logprobs.items():
-            results = scorer.read(logprobs)
-            scores = np.array([results[metric.name].score for metric in self._gains.metrics])
-            known = Observation(row, scored.spec.seed, tokens, scores)
-            seen = [(o.seed, o.tokens, _same(o.ratios, row)) for o in self._all if not o.failed]
-            if (known.seed, tokens, True) not in seen:
-                self.observations.append(known)
-
-    def _failed(self, row: Array, seed: int | None = None) -> bool:
-        """Return whether a run of a mixture failed, with one seed or with any."""
-        name = name_mixture(Mixture.from_vector(self._context.config.domains, row))
-        return any(own == name and seed in (None, number) for own, number in self._failures)
-
-    def _is_trained(self, row: Array, seed: int, tokens: int) -> bool:
-        """Return whether a mixture was trained for some tokens with a seed, also where that failed."""
-        return self._has(self._trained.get((name_mixture(self._mixture(row)), seed), ()), tokens)
-
-    def _has(self, lengths: Collection[int], tokens: int) -> bool:
-        """Return whether runs of some lengths are scored at `tokens`."""
-        return tokens in lengths if self._decays else max(lengths, default=0) >= tokens
-
-    def _mixture(self, row: Array) -> Mixture:
-        return Mixture.from_vector(self._context.config.domains, row)
 
 
 def spend_budget(
@@ -434,14 +347,6 @@ def spend_budget(
     candidates = list_candidates(context, search, policy, trials, proposals, leaders)
     known = list_observations(context, search, policy, trials)
     return BudgetSpender(context, gains, candidates, known, policy.online_tokens).spend()
-
-
-def _count_tokens(specs: Collection[RunSpec]) -> int:
-    return sum(spec.checkpoints[-1] for spec in specs)
-
-
-def _same(one: Array, other: Array) -> bool:
-    return bool(np.abs(one - other).max() < SAME)
 
 
 def _append(runs: Runs | None, row: Mixtures, gains: Array, seed: int) -> Runs:

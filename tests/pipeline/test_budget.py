@@ -250,7 +250,7 @@ def open_spender(tmp_path, monkeypatch):
             for spec in wanted:
                 yield spec, ScoredRun(spec, dict.fromkeys(spec.checkpoints), 0.0)
 
-        monkeypatch.setattr("mixopt.pipeline.budget.train_runs", train_runs)
+        monkeypatch.setattr("mixopt.pipeline.run_ledger.train_runs", train_runs)
         monkeypatch.setattr("mixopt.pipeline.budget.has_ended", lambda *_: False)
         monkeypatch.setattr("mixopt.pipeline.budget.find_stored_purchases", lambda *_: [])
         texts = SimpleNamespace(
@@ -331,11 +331,11 @@ def test_a_natural_run_that_exists_is_trained_again_for_a_longer_one_beside_a_sh
     open_spender,
 ):
     spender, specs = open_spender([[buy(A, UNIT, 0), buy(B, 4 * UNIT, 0)]])
-    spender._train([(spender._gains.natural, seed, UNIT) for seed in (0, 1)])
+    spender._ledger.train([(spender._gains.natural, seed, UNIT) for seed in (0, 1)])
     options = spender._options(np.array([1]), [buy(A, UNIT, 0)], 99 * UNIT)
     price = next(p.price for _, p in options if (p.tokens, p.seed) == (4 * UNIT, 0))
     before = spender.spent
-    spender._train(spender._list_runs([buy(A, UNIT, 0), buy(B, 4 * UNIT, 0)]))
+    spender._ledger.train(spender._list_runs([buy(A, UNIT, 0), buy(B, 4 * UNIT, 0)]))
     assert spender.spent - before == UNIT + price
 
 
@@ -356,7 +356,7 @@ def test_runs_are_seen_in_the_order_in_which_they_were_asked_for(open_spender, m
             yield spec, ScoredRun(spec, dict.fromkeys(spec.checkpoints), 0.0)
 
     spender, _ = open_spender([[buy(A, UNIT, 2), buy(B, UNIT, 2)]])
-    monkeypatch.setattr("mixopt.pipeline.budget.train_runs", end_backwards)
+    monkeypatch.setattr("mixopt.pipeline.run_ledger.train_runs", end_backwards)
     assert [(each.seed, each.ratios.tolist()) for each in spender.spend()] == in_turn
 
 
@@ -453,7 +453,7 @@ def test_a_raised_budget_chooses_by_what_was_bought_before(tmp_path, spent, monk
     first = small.spend(trials=small.search())
     counts = []
     monkeypatch.setattr(
-        "mixopt.pipeline.budget.train_runs",
+        "mixopt.pipeline.run_ledger.train_runs",
         lambda context, specs: counts.append(len(specs)) or train_runs(context, specs),
     )
     raised = open_toy(tmp_path, runs=40, longest=4, confirmation=0)
