@@ -29,7 +29,10 @@ class Purchase:
         digits = 0 if largest[0][1] >= 0.005 else 1  # of hundreds of domains none has a percent
         least = 0.5 * 10 ** -(digits + 2)
         named = ", ".join(f"{r:.{digits}%} {name}" for name, r in largest if r >= least)
+        pair = (
+            f", {self.price:,} with natural's run of that seed" if self.price > self.tokens else ""
+        )
         return (
-            f"train {named} for {self.tokens:,} tokens (seed {self.seed}), expected to raise the gain "
-            f"by {self.value:.3f} for {self.price:,} tokens"
+            f"train {named} for {self.tokens:,} tokens (seed {self.seed}{pair}), expected to raise the "
+            f"gain by {self.value:.3f}"
         )
