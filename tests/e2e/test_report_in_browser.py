@@ -420,6 +420,15 @@ def wide_report(d, folder):
     return data, write_report(data, folder)
 
 
+SETTLE = """
+async () => {
+  for (let still = 0, seen = -1; still < 10; still += 1) {
+    await new Promise(requestAnimationFrame);
+    if (window.roots !== seen) { still = 0; seen = window.roots; }
+  }
+}
+"""
+"""Waits until nothing was drawn for ten frames."""
 COUNT = """
 window.roots = 0;
 const root = Math.sqrt;
@@ -438,11 +447,10 @@ def test_a_move_among_many_domains_costs_no_more_for_each_of_them(browser, tmp_p
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-ready=yes]", state="attached")
         page.get_by_label("Search domains").fill("domain 3")
+        page.evaluate(SETTLE)
         page.evaluate("window.roots = 0")
         page.get_by_role("slider", name="domain 3", exact=True).fill("0.2")
-        page.evaluate(
-            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
+        page.evaluate(SETTLE)
         counts.append(page.evaluate("window.roots"))
         compare(page, data)
         page.close()
