@@ -152,7 +152,10 @@ def test_what_cannot_be_known_without_text_is_asked_for(tmp_path):
 
 def test_proxy_runs_need_text(tmp_path):
     path = given_study(tmp_path, lambda: model("qwen2"), validation={"mixtures": 4, "seeds": 1})
-    with pytest.raises(DataError, match="and .birds. has no text; give its expert a text, or leave the validation out"):
+    with pytest.raises(
+        DataError,
+        match="and .birds. has no text; give its expert a text, or leave the validation out",
+    ):
         load(path).run()
 
 
