@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from mixopt.evaluation.prefix_batching import Batch, make_batches, make_mask, pack_requests
+from mixopt.evaluation.rounding_error import is_rounding_error
 from mixopt.evaluation.tasks.base import ItemResults, ModelTask, Request, Task
 from mixopt.evaluation.token_losses import token_losses
 from mixopt.trial import Metric
@@ -35,10 +36,6 @@ PASS_TOKENS = {"cpu": 64, "other": 4096}
 on a GPU (`studies/merge-throughput`)."""
 MASKED_ATTENTION = ("sdpa", "eager")
 """Attention implementations that accept any mask."""
-ALIKE = {torch.float32: 1e-3, torch.float64: 1e-3}
-ALIKE_IN_HALF_PRECISION = 0.05
-"""Differences of log-probabilities (nats) that rounding explains: the largest in full precision, the
-mean in half precision."""
 
 ScoreBatches = Callable[[Sequence[Batch]], list[NDArray[np.float32]]]
 
@@ -191,9 +188,7 @@ def _try_sharing(requests: Sequence[Request], model: "PreTrainedModel", score: S
     for place, (batch, part) in enumerate(zip([*together, *alone], parts, strict=True)):
         logprobs[int(place >= len(together)), batch.places] = part
     apart = np.abs(logprobs[0] - logprobs[1])
-    # in half precision rounding moves single tokens far, in full precision none
-    off = apart.max() if model.dtype in ALIKE else apart.mean()
-    if off <= ALIKE.get(model.dtype, ALIKE_IN_HALF_PRECISION):
+    if is_rounding_error(torch.from_numpy(apart), model.dtype):
         return ""
     return f"the scores would differ by up to {apart.max():.2g} nats a token"
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from mixopt.evaluation.rounding_error import is_rounding_error
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -17,10 +19,6 @@ log = logging.getLogger(__name__)
 
 Batching = Literal["mixed", "alike", "single"]
 """Prompts of one batch: of any lengths, of one length, or one alone."""
-APART = {torch.float32: 1e-3, torch.float64: 1e-3}
-APART_IN_HALF_PRECISION = 0.05
-"""Differences of log-probabilities (nats) that rounding explains: the largest in full precision, the
-mean in half precision."""
 
 
 def pad_left(prompts: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,10 +68,11 @@ def _is_same(
 ) -> bool:
     try:
         apart = (_predict(model, prompts, padding) - alone).abs()
+    except torch.OutOfMemoryError:
+        raise  # says nothing of the mask
     except (ValueError, TypeError, RuntimeError, IndexError, KeyError, AttributeError):
         return False  # models fail in many ways on a mask that they do not expect
-    off = apart.max() if model.dtype in APART else apart.mean()
-    return bool(off <= APART.get(model.dtype, APART_IN_HALF_PRECISION))
+    return is_rounding_error(apart, model.dtype)
 
 
 def _predict(
