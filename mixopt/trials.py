@@ -6,7 +6,7 @@ Shapes: `n` trials, `d` domains, `m` metrics, `k` experts.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
@@ -288,17 +288,28 @@ class Trials(Sequence[Trial]):
 
     def values(self, metrics: Sequence[Metric]) -> Array:
         """Return the scores (`n x m`), NaN where a trial lacks one or has an infinite one."""
-        values = self._scores(metrics, lambda score: score.value)
+        values = self._scores(metrics, 0)
         return np.where(np.abs(values) <= LARGEST, values, np.nan)
 
     def std_errors(self, metrics: Sequence[Metric]) -> Array:
         """Return the standard errors (`n x m`), NaN where unknown."""
-        return self._scores(metrics, lambda score: score.std_error)
+        return self._scores(metrics, 1)
 
-    def _scores(self, metrics: Sequence[Metric], pick: Callable[[Score], float]) -> Array:
+    def _scores(self, metrics: Sequence[Metric], part: int) -> Array:
+        """Return values (part 0) or standard errors (1) of the metrics (`n x m`)."""
         missing = Score(float("nan"))
-        rows = [[pick(t.scores.get(metric.name, missing)) for metric in metrics] for t in self]
-        return np.array(rows, dtype=np.float64).reshape(len(self), len(metrics))
+        for name in {metric.name for metric in metrics} - self._by_metric.keys():
+            scores = [trial.scores.get(name, missing) for trial in self]
+            self._by_metric[name] = np.array([[s.value, s.std_error] for s in scores]).reshape(
+                -1, 2
+            )
+        columns = [self._by_metric[metric.name][:, part] for metric in metrics]
+        return np.stack(columns, axis=1) if columns else np.empty((len(self), 0))
+
+    @cached_property
+    def _by_metric(self) -> dict[str, Array]:
+        """Values and standard errors (`n x 2`) of the metrics that were asked for."""
+        return {}
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a data frame with one row per trial, the inverse of `from_frame`.

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dtrtri
 
 from mixopt.mixture import Array
 from mixopt.surrogates.kernels import to_storage_precision
@@ -29,11 +30,11 @@ SPREAD_POOL = 4  # runs among which each center is chosen, as a multiple of the 
 class Covariance(Protocol):
     """K + D of the runs, factorized."""
 
-    def whiten(self, right: Array) -> Array:
-        """Return W of `right` (`n x p`), with WᵀW = rightᵀ (K + D)⁻¹ right.
+    def gram(self, right: Array) -> Array:
+        """Return rightᵀ (K + D)⁻¹ right (`p x p`) of scores or slopes `right` (`n x p`)."""
 
-        The last `c` rows of W, times `directions`, are k(x, runs) (K + D)⁻¹ right.
-        """
+    def projections(self, right: Array) -> Array:
+        """Return P (`c x p`) with directionsᵀ P = k(x, runs) (K + D)⁻¹ right."""
 
     def coefficients(self, right: Array) -> Array:
         """Return α (`c x p`) with E[f(x)] = k(x, centers) α for scores `right` (`n x p`, or `n`)."""
@@ -49,7 +50,7 @@ class Covariance(Protocol):
         """The logarithm of |K + D|."""
 
     def compact(self) -> "Covariance":
-        """Return what predictions need, in storage precision, without `whiten` and `coefficients`."""
+        """Return what directions and `explained` need, in storage precision."""
 
 
 class ExactCovariance:
@@ -64,17 +65,21 @@ class ExactCovariance:
         kernel[np.diag_indices(len(kernel))] += diagonal
         self._factor = cholesky(kernel, lower=True, overwrite_a=True, check_finite=False)
 
-    def whiten(self, right: Array) -> Array:
+    def gram(self, right: Array) -> Array:
+        white = self.projections(right)
+        return np.asarray(white.T @ white)
+
+    def projections(self, right: Array) -> Array:
         return np.asarray(solve_triangular(self._factor, right, lower=True, check_finite=False))
 
     def coefficients(self, right: Array) -> Array:
         return np.asarray(cho_solve((self._factor, True), right, check_finite=False))
 
     def directions(self, cross: Array) -> Array:
-        return self.whiten(cross.T)
+        return self.projections(cross.T.astype(self._factor.dtype, copy=False))
 
     def explained(self, directions: Array) -> Array:
-        return np.asarray(np.square(directions).sum(axis=0))
+        return _square_sums(directions)
 
     @property
     def log_determinant(self) -> float:
@@ -98,33 +103,36 @@ class LowRankCovariance:
     def __init__(self, kernel: Array, cross: Array, diagonal: Array) -> None:
         places = np.diag_indices(len(kernel))
         kernel[places] += JITTER * kernel[places].mean()
-        self._root = cholesky(kernel, lower=True, overwrite_a=True, check_finite=False)
+        root = cholesky(kernel, lower=True, overwrite_a=True, check_finite=False)
+        # a product of matrices takes half of the time of solving for as many columns
+        self._inverse_root, _ = dtrtri(root, lower=1, overwrite_c=1)
         self._scale = 1 / np.sqrt(diagonal)
-        self._scaled = solve_triangular(self._root, cross, lower=True, check_finite=False)
+        self._scaled = self._inverse_root @ cross
         self._scaled *= self._scale
         inner = self._scaled @ self._scaled.T
         inner[places] += 1
         self._inner = cholesky(inner, lower=True, overwrite_a=True, check_finite=False)
 
-    def whiten(self, right: Array) -> Array:
-        """Return the residual of regressing [D^-½ right; 0] on [Φᵀ D^-½; 1], with c more rows."""
+    def gram(self, right: Array) -> Array:
+        # Woodbury: no more than noise is lost by the difference, since D is not smaller than noise
         scaled = (right.T * self._scale).T
-        fitted = cho_solve((self._inner, True), self._scaled @ scaled, check_finite=False)
-        return np.concatenate([scaled - self._scaled.T @ fitted, fitted])
+        seen = self._scaled @ scaled
+        left = solve_triangular(self._inner, seen, lower=True, check_finite=False)
+        return np.asarray(scaled.T @ scaled - left.T @ left)
+
+    def projections(self, right: Array) -> Array:
+        seen = self._scaled @ (right.T * self._scale).T
+        return np.asarray(cho_solve((self._inner, True), seen, check_finite=False))
 
     def coefficients(self, right: Array) -> Array:
-        seen = self._scaled @ (right.T * self._scale).T
-        fitted = cho_solve((self._inner, True), seen, check_finite=False)
-        return np.asarray(
-            solve_triangular(self._root, fitted, lower=True, trans="T", check_finite=False)
-        )
+        return np.asarray(self._inverse_root.T @ self.projections(right))
 
     def directions(self, cross: Array) -> Array:
-        return np.asarray(solve_triangular(self._root, cross.T, lower=True, check_finite=False))
+        return np.asarray(self._inverse_root @ cross.T.astype(self._inverse_root.dtype, copy=False))
 
     def explained(self, directions: Array) -> Array:
         left = solve_triangular(self._inner, directions, lower=True, check_finite=False)
-        return np.asarray(np.square(directions).sum(axis=0) - np.square(left).sum(axis=0))
+        return _square_sums(directions) - _square_sums(left)
 
     @property
     def log_determinant(self) -> float:
@@ -133,10 +141,15 @@ class LowRankCovariance:
 
     def compact(self) -> "LowRankCovariance":
         smaller = copy(self)
-        smaller._root = to_storage_precision(self._root)
+        smaller._inverse_root = to_storage_precision(self._inverse_root)
         smaller._inner = to_storage_precision(self._inner)
         smaller._scaled, smaller._scale = np.zeros((0, 0)), np.zeros(0)
         return smaller
+
+
+def _square_sums(columns: Array) -> Array:
+    """Return the sum of squares of each column (`q`), in double precision."""
+    return np.asarray(np.square(columns).sum(axis=0, dtype=np.float64))
 
 
 def choose_centers(points: Array, most: int = EXACT, seed: int = 0) -> NDArray[np.intp]:

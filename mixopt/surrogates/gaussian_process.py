@@ -38,6 +38,9 @@ LENGTH, LENGTH_SD = np.log(2.0), 1.0
 REACH = 3.5  # bound of the hyperparameters, in prior standard deviations around the prior mean
 STEPS, REFIT_STEPS, REFIT_STEPS_OF_MANY = 60, 8, 0
 """Most steps of a fit, and of a refit without some runs; beyond `EXACT` runs a fold hardly matters."""
+TOLERANCE = 1e-6
+"""Relative change of the log posterior at which a fit ends: a quarter fewer steps than SciPy's 2e-9, and
+predictions that differ by less than .06 of their standard deviations (13 metrics of RegMix's runs)."""
 MOST_RUNS = (
     128  # runs that hyperparameters are fitted to, spread over all; predictions use all runs
 )
@@ -239,7 +242,8 @@ def fit_theta(x: Array, z: Array, extra: Array, start: Array, steps: int) -> Arr
     means, sds = _prior(x.shape[1])
     objective = _negative_log_posterior(x, z, extra, means, sds)
     bounds = np.stack([means - REACH * sds, means + REACH * sds], axis=1)
-    return minimize(objective, start, method="L-BFGS-B", bounds=bounds, steps=steps)
+    return minimize(objective, start, method="L-BFGS-B", bounds=bounds, steps=steps,
+                    tolerance=TOLERANCE)  # fmt: skip
 
 
 def _negative_log_posterior(
@@ -276,6 +280,7 @@ def _negative_log_posterior(
 
 def _inverse(factor: Array) -> Array:
     """Return the inverse of a matrix from its lower Cholesky factor (`n x n`)."""
-    inverse, _ = dpotri(factor, lower=True)
-    lower = np.tril(inverse, -1)
-    return np.asarray(lower + lower.T + np.diag(np.diag(inverse)))
+    inverse, _ = dpotri(factor, lower=True)  # zero above the diagonal, as the factor is
+    whole = inverse + inverse.T
+    whole[np.diag_indices(len(whole))] *= 0.5
+    return np.asarray(whole)

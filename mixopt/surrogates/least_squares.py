@@ -19,6 +19,7 @@ LONGEST_STEP = 4.0
 """Largest change of a parameter in one step; parameters are logarithms and standardized scores."""
 
 FIRST_DAMPING, MOST_DAMPING = 1e-2, 1e6
+BLOCK = 1 << 17  # values of Jacobians worked on at once: 1 MiB, which stays in a core's cache
 CONVERGED = 1e-5  # relative decrease of the cost below which a metric has converged
 
 Curve = Callable[[Array], tuple[Array, Array]]
@@ -53,7 +54,7 @@ def levenberg_marquardt(
 ) -> tuple[Array, Array]:
     """Return parameters (`m x p`) and costs (`m`) after at most `steps` damped Gauss-Newton steps.
 
-    Metrics that have converged leave the batch, so that a few slow ones do not cost all of them.
+    Metrics are fitted in blocks whose Jacobians stay in the cache.
 
     Args:
         curve: Values and Jacobians at given parameters.
@@ -63,6 +64,20 @@ def levenberg_marquardt(
         prior: Normal priors of the parameters.
         steps: Largest number of steps.
     """
+    block = max(1, BLOCK // (z.shape[1] * theta.shape[1]))
+    fits = []
+    for start in range(0, max(1, len(theta)), block):
+        part = slice(start, start + block)
+        own = Prior(prior.means[part], prior.precisions[part])
+        fits.append(_fit_block(curve, theta[part], z[part], variance[part], own, steps))
+    ends, costs = zip(*fits, strict=True)
+    return np.concatenate(ends), np.concatenate(costs)
+
+
+def _fit_block(
+    curve: Curve, theta: Array, z: Array, variance: Array, prior: Prior, steps: int
+) -> tuple[Array, Array]:
+    """Fit some metrics; those that have converged leave, so that a few slow ones cost little."""
     ends, costs = theta.copy(), np.full(len(theta), np.inf)
     active = np.arange(len(theta))
     weight, damping = 1 / variance, np.full(len(theta), FIRST_DAMPING)

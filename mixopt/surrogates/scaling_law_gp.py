@@ -9,7 +9,7 @@ Shapes: `n` mixtures, `d` domains, `m` metrics, `k` processes, `q` points, `p` p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -56,10 +56,6 @@ class _Kernel:
         return self.rho * matern52(square_distances(first, second), self.length)
 
 
-_Covariances = dict[tuple[_Kernel, int], Covariance]
-"""By kernel and number of runs; without a stretch or known noise, all metrics share them."""
-
-
 @dataclass(frozen=True, eq=False)
 class _MetricData:
     """One metric's runs: `ratios` (`n x d`), scores `z` and known noise `extra` (`n` each).
@@ -79,6 +75,45 @@ class _MetricData:
 
 
 @dataclass(frozen=True, eq=False)
+class _KernelCache:
+    """What kernels of one metric share, and what metrics share.
+
+    Without a tilt all metrics have the same distances and correlations, and without known noise the
+    same covariances. Keys have the number of runs, since kernels are chosen by the centers alone.
+
+    Attributes:
+        squares: Squared distances of centers and runs (`c x n`), by tilt.
+        correlations: Matérn correlations (`c x n`), by tilt and length; ρ is a factor on them.
+        covariances: By kernel.
+    """
+
+    squares: dict[tuple[float, int], Array] = field(default_factory=dict)
+    correlations: dict[tuple[float, float, int], Array] = field(default_factory=dict)
+    covariances: dict[tuple[_Kernel, int], Covariance] = field(default_factory=dict)
+
+    def of_all_metrics(self) -> "_KernelCache":
+        """Return what has no tilt."""
+        return _KernelCache(
+            {key: one for key, one in self.squares.items() if key[0] == 0},
+            {key: one for key, one in self.correlations.items() if key[0] == 0},
+            {key: one for key, one in self.covariances.items() if key[0].tilt == 0},
+        )
+
+    def kernel(self, kernel: _Kernel, runs: _MetricData, stretch: Array) -> Array:
+        """Return the kernel of centers and runs (`c x n`), in units of the noise."""
+        n = len(runs.z)
+        if not kernel.rho:
+            return np.zeros((len(runs.centers), n))
+        key, by_length = (kernel.tilt, n), (kernel.tilt, kernel.length, n)
+        if key not in self.squares:
+            points = np.sqrt(runs.ratios) * stretch**kernel.tilt
+            self.squares[key] = square_distances(points[runs.centers], points)
+        if by_length not in self.correlations:
+            self.correlations[by_length] = matern52(self.squares[key], kernel.length)
+        return np.asarray(kernel.rho * self.correlations[by_length])
+
+
+@dataclass(frozen=True, eq=False)
 class _ScalingLawMode:
     """One metric's law: parameters, prior means and precisions (`p` each), and noise variance."""
 
@@ -94,22 +129,22 @@ def _select_kernels(
     kernels: Sequence[_Kernel],
     stretch: Array,
     kept: int,
-    known: _Covariances,
+    cache: _KernelCache,
 ) -> list[tuple[_Kernel, float, float]]:
     """Return the `kept` kernels of highest evidence, with noise variance and evidence share.
 
-    `stretch` holds the sensitivities of the domains (`d`), and `known` caches covariances. In a large
+    `stretch` holds the sensitivities of the domains (`d`), and `cache` keeps what they share. In a large
     table the centers choose the kernels, since all runs would cost most of the fit; all runs then
     give noise and shares.
     """
     if len(runs.centers) < len(runs.z) and len(kernels) > kept:
-        chosen = _select_kernels(runs.at_centers(), law, kernels, stretch, kept, known)
+        chosen = _select_kernels(runs.at_centers(), law, kernels, stretch, kept, cache)
         kernels = [kernel for kernel, _, _ in chosen]
     values, jacobian = scaling_law.evaluate(law.parameters[None], runs.ratios)
     target = runs.z - values[0] - jacobian[0] @ (law.means - law.parameters)
     right = np.column_stack([target, jacobian[0] * law.precisions**-0.5])
     noises = law.noise * NOISE_GRID
-    covariances = (_covariance(runs, kernel, stretch, law.noise, known) for kernel in kernels)
+    covariances = (_covariance(runs, kernel, stretch, law.noise, cache) for kernel in kernels)
     scores = np.stack([_log_evidence(one, runs, right, noises) for one in covariances])
     peaks = logsumexp(scores, axis=1)
     best = np.argsort(-peaks, kind="stable")[:kept]
@@ -128,12 +163,11 @@ def _log_evidence(covariance: Covariance, runs: _MetricData, right: Array, noise
     costs one factorization.
     """
     count = np.isfinite(runs.extra).sum()
-    white = covariance.whiten(right)
-    y, design = white[:, 0], white[:, 1:]
-    eigen, vectors = eigh(design.T @ design, check_finite=False)
-    eigen, projected = np.maximum(eigen, 0.0), np.square(vectors.T @ (design.T @ y))
+    gram = covariance.gram(right)
+    eigen, vectors = eigh(gram[1:, 1:], check_finite=False)
+    eigen, projected = np.maximum(eigen, 0.0), np.square(vectors.T @ gram[1:, 0])
     s2 = noises[:, None]
-    misfit = (y @ y - (projected / (s2 + eigen)).sum(axis=1)) / noises
+    misfit = (gram[0, 0] - (projected / (s2 + eigen)).sum(axis=1)) / noises
     volume = np.log1p(eigen / s2).sum(axis=1) + count * np.log(noises)
     volume += covariance.log_determinant
     prior = NOISE_COUNT / 2 * (np.log(noises) + NOISE / noises)
@@ -141,26 +175,29 @@ def _log_evidence(covariance: Covariance, runs: _MetricData, right: Array, noise
 
 
 def _covariance(
-    runs: _MetricData, kernel: _Kernel, stretch: Array, noise: float, known: _Covariances
+    runs: _MetricData, kernel: _Kernel, stretch: Array, noise: float, cache: _KernelCache
 ) -> Covariance:
     kept, key = not runs.extra.any(), (kernel, len(runs.z))
-    if kept and key in known:
-        return known[key]
-    points = np.sqrt(runs.ratios) * stretch**kernel.tilt
-    centers, diagonal = points[runs.centers], 1 + np.minimum(runs.extra / noise, MISSING)
+    if kept and key in cache.covariances:
+        return cache.covariances[key]
+    diagonal = 1 + np.minimum(runs.extra / noise, MISSING)
+    cross = cache.kernel(kernel, runs, stretch)
     covariance: Covariance
-    if len(centers) == len(points):
-        covariance = ExactCovariance(kernel.between(points, points), diagonal)
+    if len(runs.centers) == len(runs.z):
+        covariance = ExactCovariance(cross, diagonal)
     else:
-        own = kernel.between(centers, centers) if kernel.rho else np.eye(len(centers))
-        covariance = LowRankCovariance(own, kernel.between(centers, points), diagonal)
+        own = cross[:, runs.centers] if kernel.rho else np.eye(len(cross))
+        covariance = LowRankCovariance(own, cross, diagonal)
     if kept:
-        known[key] = covariance
+        cache.covariances[key] = covariance
     return covariance
 
 
 class _ResidualGP:
-    """Law and process at their joint mode, for one metric and one kernel."""
+    """Law and process at their joint mode, for one metric and one kernel.
+
+    Five covariances per metric would not fit into memory: the leading kernel alone tells variances.
+    """
 
     def __init__(
         self,
@@ -169,67 +206,72 @@ class _ResidualGP:
         kernel: _Kernel,
         noise: float,
         stretch: Array,
-        known: _Covariances,
+        cache: _KernelCache,
+        *,
+        leading: bool = True,
     ) -> None:
         self.kernel, self.noise = kernel, noise
         self.stretch = stretch**kernel.tilt
         self._points = np.sqrt(runs.ratios[runs.centers]) * self.stretch
-        covariance = _covariance(runs, kernel, stretch, noise, known)
-        self.parameters = _joint_mode(runs, law, noise, covariance)
-        values, jacobian = scaling_law.evaluate(self.parameters[None], runs.ratios)
-        self.alpha = covariance.coefficients(runs.z - values[0])
-        design = covariance.whiten(jacobian[0])
-        curvature = design.T @ design / noise + np.diag(law.precisions)
-        self._root = cholesky(curvature, lower=True)
-        self._design = design[-len(runs.centers) :]
-        self._covariance = covariance.compact()
-
-    def drop_covariance(self) -> "_ResidualGP":
-        del self._covariance, self._design, self._root
-        return self
+        covariance = _covariance(runs, kernel, stretch, noise, cache)
+        self.parameters, self.alpha, curvature = _joint_mode(runs, law, noise, covariance)
+        if leading:
+            self._root = cholesky(curvature, lower=True)
+            self._design = covariance.projections(self._jacobian(runs.ratios))
+            self._covariance = covariance.compact()
 
     def variance(self, ratios: Array) -> Array:
-        lead, half = self._whitened_directions(ratios)
+        lead, half = self._whiten(self._cross(ratios), self._jacobian(ratios))
         own = self.kernel.rho - self._covariance.explained(half)
         return np.asarray(np.square(lead).sum(axis=0) + self.noise * np.maximum(own, 0.0))
 
     def variance_of_difference(self, ratios: Array, reference: Array) -> Array:
-        lead, half = self._whitened_directions(ratios)
-        lead_there, half_there = self._whitened_directions(reference[None])
-        points, there = np.sqrt(ratios) * self.stretch, np.sqrt(reference[None]) * self.stretch
-        own = 2 * (self.kernel.rho - self.kernel.between(points, there)[:, 0])
-        own -= self._covariance.explained(half - half_there)
-        law = np.square(lead - lead_there).sum(axis=0)
-        return np.asarray(law + self.noise * np.maximum(own, 0.0))
+        here, there = self._cross(ratios), self._cross(reference[None])
+        lead, half = self._whiten(
+            here - there, self._jacobian(ratios) - self._jacobian(reference[None])
+        )
+        points, one = np.sqrt(ratios) * self.stretch, np.sqrt(reference[None]) * self.stretch
+        own = 2 * (self.kernel.rho - self.kernel.between(points, one)[:, 0])
+        own -= self._covariance.explained(half)
+        return np.asarray(np.square(lead).sum(axis=0) + self.noise * np.maximum(own, 0.0))
 
-    def _whitened_directions(self, ratios: Array) -> tuple[Array, Array]:
+    def _cross(self, ratios: Array) -> Array:
+        """Return the kernel of mixtures and centers (`q x c`)."""
+        return self.kernel.between(np.sqrt(ratios) * self.stretch, self._points)
+
+    def _jacobian(self, ratios: Array) -> Array:
+        return np.asarray(scaling_law.evaluate(self.parameters[None], ratios)[1][0])
+
+    def _whiten(self, cross: Array, jacobian: Array) -> tuple[Array, Array]:
         """Return whitened posterior directions of the law (`p x q`) and the process (`c x q`)."""
-        cross = self.kernel.between(np.sqrt(ratios) * self.stretch, self._points)
         half = self._covariance.directions(cross)
-        _, jacobian = scaling_law.evaluate(self.parameters[None], ratios)
-        left = jacobian[0] - half.T @ self._design
+        left = jacobian - half.T @ self._design
         return np.asarray(solve_triangular(self._root, left.T, lower=True)), half
 
 
 def _joint_mode(
     runs: _MetricData, law: _ScalingLawMode, noise: float, covariance: Covariance
-) -> Array:
-    """Return the law's parameters (`p`) given the process, by Gauss-Newton."""
-    theta = law.parameters
-    best, least = theta, np.inf
+) -> tuple[Array, Array, Array]:
+    """Return the law's parameters given the process, by Gauss-Newton.
+
+    Returns:
+        Parameters (`p`), coefficients of the process (`c`), and the cost's curvature there (`p x p`).
+    """
+    theta, least = law.parameters, np.inf
+    best, residuals, curvature = theta, runs.z, np.diag(law.precisions)
     for _ in range(REFINEMENTS + 1):
         values, jacobian = scaling_law.evaluate(theta[None], runs.ratios)
-        white = covariance.whiten(np.column_stack([runs.z - values[0], jacobian[0]]))
-        miss, design = white[:, 0], white[:, 1:]
+        missed = runs.z - values[0]
+        gram = covariance.gram(np.column_stack([missed, jacobian[0]]))
         away = theta - law.means
-        cost = float(miss @ miss / noise + law.precisions @ np.square(away)) / 2
+        cost = float(gram[0, 0] / noise + law.precisions @ np.square(away)) / 2
         if cost >= least:
             break
-        best, least = theta, cost
-        curvature = design.T @ design / noise + np.diag(law.precisions)
-        gradient = design.T @ miss / noise - law.precisions * away
+        best, least, residuals = theta, cost, missed
+        curvature = gram[1:, 1:] / noise + np.diag(law.precisions)
+        gradient = gram[1:, 0] / noise - law.precisions * away
         theta = theta + np.clip(np.linalg.solve(curvature, gradient), -2.0, 2.0)
-    return best
+    return best, covariance.coefficients(residuals), curvature
 
 
 SHAPES = ((1, 1.5), (4, 1.5), (16, 1.5), (4, 3.0), (16, 3.0), (64, 3.0), (4, 0.7), (1, 0.7))
@@ -279,7 +321,7 @@ class ScalingLawGP:
         _, jacobian = scaling_law.evaluate(law.parameters, ratios)
         stretches = _sensitivities(jacobian[..., scaling_law.N_SCALARS :], known.T)
         kept = KEPT if len(ratios) < MANY else KEPT_OF_MANY
-        covariances: _Covariances = {}
+        cache = _KernelCache()
         self._processes = []
         centers = choose_centers(np.sqrt(ratios))
         self._roots = np.sqrt(ratios[centers])
@@ -287,16 +329,15 @@ class ScalingLawGP:
             prior, noise_m = law.prior, float(law.noise[m])
             mode = _ScalingLawMode(law.parameters[m], prior.means[m], prior.precisions[m], noise_m)
             runs = _MetricData(ratios, z[:, m], extra[:, m], centers)
-            covariances = {key: one for key, one in covariances.items() if key[0].tilt == 0}
-            chosen = _select_kernels(runs, mode, kernels[m], stretch, kept, covariances)
+            cache = cache.of_all_metrics()
+            chosen = _select_kernels(runs, mode, kernels[m], stretch, kept, cache)
             total = sum(share for _, _, share in chosen)
-            processes = [
-                (share / total, _ResidualGP(runs, mode, kernel, s2, stretch, covariances))
-                for kernel, s2, share in chosen
-            ]
-            # five covariances per metric would not fit into memory: the leading kernel keeps its
-            others = [(share, process.drop_covariance()) for share, process in processes[1:]]
-            self._processes.append(processes[:1] + others)
+            processes: list[tuple[float, _ResidualGP]] = []
+            for kernel, s2, share in chosen:
+                leading = not processes
+                process = _ResidualGP(runs, mode, kernel, s2, stretch, cache, leading=leading)
+                processes.append((share / total, process))
+            self._processes.append(processes)
         return self
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:

@@ -114,18 +114,20 @@ class StackedModel:
         Returns:
             `l x n x m`, `l x 1 x m` and `l x n x m`.
         """
-        points = np.vstack([ratios, reference])
-        away = 1 - matern52(square_distances(np.sqrt(ratios), np.sqrt(reference[None])), LENGTH)
+        points, other = np.vstack([ratios, reference]), reference[None]
+        away = 1 - matern52(square_distances(np.sqrt(ratios), np.sqrt(other)), LENGTH)
         means, there, variances = [], [], []
         for model, scale in zip(self.models.values(), self.scales, strict=True):
             if is_differentiable(model):
-                mean = model.mean(points)
-                variance = model.contrast(ratios, reference)[1]
+                apart, variance = model.contrast(ratios, reference)
+                at_reference = model.mean(other)
+                mean = at_reference + apart
             else:
-                mean, std = model.predict(points)
+                both, std = model.predict(points)
+                mean, at_reference = both[:-1], both[-1:]
                 variance = (np.square(std[:-1]) + np.square(std[-1])) * away
-            means.append(mean[:-1])
-            there.append(mean[-1:])
+            means.append(mean)
+            there.append(at_reference)
             variances.append(np.square(scale) * variance)
         return np.stack(means), np.stack(there), np.stack(variances)
 

@@ -74,3 +74,10 @@ def test_of_many_runs_a_spread_choice_is_fitted_to(monkeypatch):
     assert part._posteriors[0].factor.shape == (60, 60)
     assert np.square(part.predict(fresh)[0] - truth).mean() < 0.01
     assert np.square(whole - truth).mean() < 0.01
+
+
+def test_a_difference_is_that_of_the_means():
+    law = CoKriging(Proxy(cheap)).fit(*runs(20))
+    points = runs(5, seed=3)[0]
+    difference, _ = law.contrast(points, points[0])
+    assert difference == pytest.approx(law.mean(points) - law.mean(points[:1]), abs=1e-9)

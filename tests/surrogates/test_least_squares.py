@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
+from mixopt.surrogates import least_squares as blocks
 from mixopt.surrogates.least_squares import Prior, hessian, levenberg_marquardt, update_noise
 
 X = np.linspace(0, 1, 30)
@@ -41,6 +42,22 @@ def test_a_metric_that_has_arrived_waits_for_the_rest():
     start = np.stack([at_end[0], [0.3, -0.2]])
     ends, _ = levenberg_marquardt(curve, start, z, variance, prior, 40)
     assert ends == pytest.approx(at_end, abs=1e-3)
+
+
+def test_blocks_of_metrics_change_nothing(monkeypatch):
+    z, variance, prior = example()
+    ends, costs = levenberg_marquardt(curve, np.zeros((2, 2)), z, variance, prior, 40)
+    calls = []
+
+    def counted(theta):
+        calls.append(len(theta))
+        return curve(theta)
+
+    monkeypatch.setattr(blocks, "BLOCK", 30 * 2)  # one metric's Jacobian
+    one, other = levenberg_marquardt(counted, np.zeros((2, 2)), z, variance, prior, 40)
+    assert set(calls) == {1}
+    assert one == pytest.approx(ends, abs=1e-12)
+    assert other == pytest.approx(costs)
 
 
 def test_hessian_has_the_prior_on_its_diagonal():

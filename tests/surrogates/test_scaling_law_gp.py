@@ -10,6 +10,7 @@ from mixopt.surrogates.scaling_law_gp import (
     ScalingLawGP,
     _covariance,
     _Kernel,
+    _KernelCache,
     _log_evidence,
     _MetricData,
     _ResidualGP,
@@ -96,22 +97,42 @@ def test_evidence_is_that_of_the_gaussian():
     exact = multivariate_normal(mean, covariance).logpdf(runs.z) + 25 / 2 * np.log(2 * np.pi)
     right = np.column_stack([runs.z - mean, jacobian[0] * law.precisions**-0.5])
     ours = _log_evidence(
-        _covariance(runs, kernel, np.ones(3), s2, {}), runs, right, np.array([s2])
+        _covariance(runs, kernel, np.ones(3), s2, _KernelCache()), runs, right, np.array([s2])
     )[0]
     prior = NOISE_COUNT / 2 * (np.log(s2) + NOISE / s2)
     assert ours + prior == pytest.approx(exact, rel=1e-8)
 
 
+def test_kernels_that_share_a_cache_are_those_without_it():
+    """The variance is a factor on the correlation that kernels of one length share."""
+    runs, _ = example()
+    stretch, cache = np.array([1.0, 0.3, 0.5]), _KernelCache()
+    right = np.column_stack([runs.z, runs.ratios[:, 0]])
+    for kernel in (_Kernel(1, 1.5, 0.5), _Kernel(16, 1.5, 0.5), _Kernel(16, 3.0, 0.0)):
+        shared = _covariance(runs, kernel, stretch, 0.05, cache).gram(right)
+        alone = _covariance(runs, kernel, stretch, 0.05, _KernelCache()).gram(right)
+        points = np.sqrt(runs.ratios) * stretch**kernel.tilt
+        dense = np.eye(25) + kernel.rho * matern52(square_distances(points, points), kernel.length)
+        assert shared == pytest.approx(alone)
+        assert shared == pytest.approx(right.T @ np.linalg.solve(dense, right))
+    assert len(cache.correlations) == 2
+    assert set(cache.of_all_metrics().correlations) == {(0.0, 3.0, 25)}
+
+
 def test_what_the_law_misses_is_found():
     runs, law = example()
-    kept = _select_kernels(runs, law, [_Kernel(0, 1, 0), _Kernel(16, 1.5, 0)], np.ones(3), 2, {})
+    kept = _select_kernels(
+        runs, law, [_Kernel(0, 1, 0), _Kernel(16, 1.5, 0)], np.ones(3), 2, _KernelCache()
+    )
     assert kept[0][0].rho == 16
     assert 0.9 < sum(share for _, _, share in kept) <= 1 + 1e-9
 
 
 def test_variance_of_a_difference_is_that_of_the_pair():
     runs, law = example()
-    process = _ResidualGP(runs, law, _Kernel(4, 1.5, 0.5), 0.05, np.array([1.0, 0.3, 0.5]), {})
+    process = _ResidualGP(
+        runs, law, _Kernel(4, 1.5, 0.5), 0.05, np.array([1.0, 0.3, 0.5]), _KernelCache()
+    )
     points = np.random.default_rng(1).dirichlet(np.ones(3), 4)
     apart = process.variance_of_difference(points, points[0])
     assert apart[0] == pytest.approx(0, abs=1e-10)
@@ -139,6 +160,6 @@ def test_kernels_disagree_about_a_difference_as_far_as_theirs_differ():
 
 def test_is_surer_where_runs_are():
     runs, law = example()
-    process = _ResidualGP(runs, law, _Kernel(16, 0.7, 0.0), 0.05, np.ones(3), {})
+    process = _ResidualGP(runs, law, _Kernel(16, 0.7, 0.0), 0.05, np.ones(3), _KernelCache())
     inside, corner = process.variance(np.array([runs.ratios[0], [0.0, 0.0, 1.0]]))
     assert corner > inside
