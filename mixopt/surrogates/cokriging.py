@@ -21,7 +21,7 @@ from mixopt.surrogates.covariance import EXACT, choose_centers
 from mixopt.surrogates.kernels import matern52, matern52_slope, sqrt_derivative, square_distances
 from mixopt.surrogates.minimize import minimize
 from mixopt.surrogates.stacking import StackedModel
-from mixopt.surrogates.surrogate import Standardization
+from mixopt.surrogates.standardization import Standardization
 
 RHO, RHO_VARIANCE = 1.0, 0.1
 """Prior of ρ: both fidelities are in one scale, so a perfect proxy has ρ = 1."""

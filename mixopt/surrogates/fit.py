@@ -35,7 +35,8 @@ from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.registry import AUTO, SURROGATES, make_model
 from mixopt.surrogates.repeats import measure_noise
 from mixopt.surrogates.stacking import StackedModel
-from mixopt.surrogates.surrogate import FittedFidelity, FittedMetric, Standardization, Surrogate
+from mixopt.surrogates.standardization import Standardization
+from mixopt.surrogates.surrogate import FittedFidelity, FittedMetric, Surrogate
 from mixopt.surrogates.threads import single_threaded
 from mixopt.surrogates.utility import (
     AnyUtility,

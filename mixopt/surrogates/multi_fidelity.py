@@ -21,7 +21,8 @@ from mixopt.surrogates.prior_mean import LEAST_RUNS
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.repeats import measure_noise
 from mixopt.surrogates.stacking import PseudoObservations, StackedModel, fit_stacked_model
-from mixopt.surrogates.surrogate import FittedFidelity, Standardization
+from mixopt.surrogates.standardization import Standardization
+from mixopt.surrogates.surrogate import FittedFidelity
 from mixopt.trial import KINDS, Metric
 from mixopt.trials import Trials
 

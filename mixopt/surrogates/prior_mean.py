@@ -21,7 +21,7 @@ from mixopt.surrogates.base import MIN_TRIALS
 from mixopt.surrogates.metric_arrays import signs
 from mixopt.surrogates.radial_basis import RadialBasis
 from mixopt.surrogates.stacking import StackedModel, fit_stacked_model
-from mixopt.surrogates.surrogate import Standardization
+from mixopt.surrogates.standardization import Standardization
 from mixopt.trial import Metric
 from mixopt.trials import Trials
 

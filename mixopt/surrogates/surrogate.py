@@ -9,7 +9,6 @@ from functools import cached_property
 from html import escape
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mixopt.estimate import Z80, Z95, Estimate
 from mixopt.mixture import Array, MixtureLike
@@ -19,6 +18,7 @@ from mixopt.surrogates.repeats import RunNoise
 from mixopt.surrogates.rows import MixturesLike, as_row, as_rows
 from mixopt.surrogates.scaling_law_gp import ScalingLawGP
 from mixopt.surrogates.stacking import StackedModel
+from mixopt.surrogates.standardization import Standardization
 from mixopt.surrogates.utility import AnyUtility
 from mixopt.trial import Metric
 from mixopt.trials import Trials
@@ -70,45 +70,6 @@ class FittedFidelity:
     cost: float
     biases: Mapping[str, float]
     rank_correlations: Mapping[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Standardization:
-    """The affine transform of standardized scores z to the metrics' units: y = center + scale · z.
-
-    Attributes:
-        centers: Means over the runs (`m`).
-        scales: Standard deviations over the runs (`m`), negative where higher is better; 0 where
-            the scores do not differ.
-    """
-
-    centers: Array
-    scales: Array
-
-    @property
-    def varying(self) -> NDArray[np.bool_]:
-        """Which metrics differ between runs (`m`)."""
-        return np.asarray(self.scales != 0)
-
-    def transform(self, values: Array) -> Array:
-        """Return z (`n x m'`, lower better) of scores (`n x m`)."""
-        keep = self.varying
-        return np.asarray((values[:, keep] - self.centers[keep]) / self.scales[keep])
-
-    def transform_variances(self, std_errors: Array) -> Array:
-        """Return variances of z (`n x m'`) from standard errors (`n x m`), 0 where unknown."""
-        keep = self.varying
-        known = np.nan_to_num(std_errors[:, keep], nan=0.0, posinf=0.0)
-        return np.asarray(np.square(known / self.scales[keep]))
-
-    def untransform(self, mean: Array, std: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation in the metrics' units (`n x m` each) from `n x m'`."""
-        values = np.tile(self.centers, (len(mean), 1))
-        errors = np.zeros_like(values)
-        keep = self.varying
-        values[:, keep] += mean * self.scales[keep]
-        errors[:, keep] = std * np.abs(self.scales[keep])
-        return values, errors
 
 
 @dataclass(frozen=True, eq=False)
