@@ -103,10 +103,9 @@ class RemoteArtifactStore(ArtifactStore):
         yield from (self.folder / kind / found for found in self._list(kind))
         yield from super().list_kind(kind)
 
-    def open(self, reference: str) -> Path:
-        """Return the folder of the artifact at `KIND/NAME-HASH`, here or at the URL."""
-        self._fetch(reference)
-        return super().open(reference)
+    def find_at(self, reference: str) -> Path | None:
+        """Return the folder of the artifact at `KIND/NAME-HASH` if it is complete here or at the URL."""
+        return self._fetch(reference)
 
     def work_folder(self, artifact: Artifact) -> Path:
         """Return the folder for checkpoints, with what any machine saved last."""

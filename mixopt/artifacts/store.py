@@ -161,10 +161,14 @@ class ArtifactStore:
         Raises:
             StorageError: It does not exist, or is damaged.
         """
-        found = find_verified(self.folder / reference)
+        found = self.find_at(reference)
         if found is None:
             raise StorageError(f"{self.folder / reference} is missing or damaged; run again.")
         return found
+
+    def find_at(self, reference: str) -> Path | None:
+        """Return the folder of the artifact at `KIND/NAME-HASH` if it is complete and undamaged."""
+        return find_verified(self.folder / reference)
 
     def find_all(self, kind: str, name: str) -> Iterator[Path]:
         """Yield the folders of complete artifacts of one name, whatever their keys."""

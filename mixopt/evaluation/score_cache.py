@@ -8,7 +8,7 @@ Shapes: `k` experts.
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -111,13 +111,23 @@ class ScoreCache:
             row: The weights (`k`).
             refresh: Also look for artifacts that other processes have built since the first look.
         """
-        known = CandidateScores()
-        if not refresh and self._name(row) not in self._partial:
+        known, name = CandidateScores(), self._name(row)
+        listed = sorted(self._folders.get(name, ()))
+        folders: Iterable[Path | None] = (
+            self.store.find_at(f"{self.kind}/{one}") for one in listed
+        )
+        if refresh:
+            folders = self.store.find_all(self.kind, name)
+        elif not listed:
             return known
         own_key = hash_key(self.artifact(row, ()).full_key)
-        for folder in self.store.find_all(self.kind, self._name(row)):
-            record = ArtifactRecord.read(folder)
-            if record is None or hash_key({**record.key, "benchmarks": {}}) != own_key:
+        for folder in folders:
+            record = None if folder is None else ArtifactRecord.read(folder)
+            if (
+                folder is None
+                or record is None
+                or hash_key({**record.key, "benchmarks": {}}) != own_key
+            ):
                 continue  # of another candidate
             digests = record.key.get("benchmarks", {})
             same = {name for name, digest in self.digests.items() if digests.get(name) == digest}
@@ -137,13 +147,16 @@ class ScoreCache:
         """Keep the scores of some benchmarks, of a candidate that failed on others."""
         whole = self.gather(row).joined(scores)
         if whole.benchmarks:
-            self._partial.add(self._name(row))
-            self.store.get_or_build(self.artifact(row, whole.benchmarks), whole.save)
+            built = self.store.get_or_build(self.artifact(row, whole.benchmarks), whole.save)
+            self._folders.setdefault(self._name(row), set()).add(built.name)
 
     @cached_property
-    def _partial(self) -> set[str]:
-        # may have artifacts without all benchmarks; listed once, as a folder may hold thousands
-        return {folder.name.rpartition("-")[0] for folder in self.store.list_kind(self.kind)}
+    def _folders(self) -> dict[str, set[str]]:
+        """The folders by candidate, listed once, as a kind may have thousands."""
+        found: dict[str, set[str]] = {}
+        for folder in self.store.list_kind(self.kind):
+            found.setdefault(folder.name.rpartition("-")[0], set()).add(folder.name)
+        return found
 
     def _in_order(self, scores: CandidateScores) -> CandidateScores:
         results = {

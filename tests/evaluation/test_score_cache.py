@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,3 +104,23 @@ def test_scores_of_another_candidate_are_not_taken(tmp_path):
     again = cache(tmp_path, a="1", b="2")
     assert again.gather(ROW, refresh=True) == CandidateScores()
     assert again.gather(other, refresh=True).benchmarks == {"a"}
+
+
+def test_a_folder_of_many_candidates_is_listed_once(tmp_path, monkeypatch):
+    """A benchmark that is added asks twice about each of them."""
+    rows = [(share / 20, 1 - share / 20) for share in range(20)]
+    first, listings = cache(tmp_path, a="1"), []
+    for row in rows:
+        first.store.get_or_build(first.artifact(row), results(1.0, "a").save)
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda *args: listings.append(args) or glob(*args))
+    more = cache(tmp_path, a="1", b="2")
+    for row in rows:
+        assert more.missing(row) == ("b",)
+        more.store.get_or_build(
+            more.artifact(row), lambda folder, row=row: more.save(row, results(2.0, "b"), folder)
+        )
+        assert more.find(row).benchmarks == {"a", "b"}
+    of_scores = [args for args in listings if args[0] == tmp_path / "scores" and args[1] == "[!.]*"]
+    assert len(of_scores) == 1
+    assert not [args for args in listings if "candidate" in args[1]]
