@@ -132,6 +132,11 @@ class Scorer:
         parts = zip(self.tasks, self._totals(logprobs), strict=True)
         return np.array([task.loss_weights @ part for task, part in parts])
 
+    def losses_by_name(self, logprobs: NDArray[Any]) -> dict[str, float]:
+        """Return `losses` by the name of the task's metric."""
+        pairs = zip(self.tasks, self.losses(logprobs).tolist(), strict=True)
+        return {task.metric.name: loss for task, loss in pairs}
+
     def _totals(self, logprobs: NDArray[Any]) -> list[NDArray[np.float64]]:
         if not self.requests:
             return []

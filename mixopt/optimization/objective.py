@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
@@ -31,6 +32,8 @@ TEMPER = 0.7
 FLOOR = 0.05
 """Least concentration of a domain, so that small domains are drawn at all."""
 LEAST_SPREAD = 1e-9
+DOUBTFUL = 0.5
+"""Trust of an accuracy below which the search follows the loss of its right answers instead."""
 
 ObjectiveUnit = Literal["z", "raw"]
 
@@ -48,6 +51,7 @@ class Objective:
         unit: `z` if gains of metrics are averaged in units of their spread, `raw` in native units.
         growth: By how much a spread grows from the experts' length to the tokens at which gains are
             stated. Combinations divide by it, so that their unit is the spread there.
+        loss_trust: Trust of the smooth loss of each metric, from 0 to 1 (`m`); None where unknown.
     """
 
     metrics: tuple[Metric, ...]
@@ -57,6 +61,7 @@ class Objective:
     worst: bool = False
     unit: ObjectiveUnit = "z"
     growth: float = 1.0
+    loss_trust: Array | None = None
 
     @classmethod
     def measure(
@@ -91,20 +96,40 @@ class Objective:
         Raises:
             TrialsError: No metric differs between mixtures, or raw metrics differ in direction.
         """
-        low, high = np.percentile(scores, [16, 84], axis=0)
-        spreads = (high - low) / 2
+        spreads, signal = measure_signal(scores, noise_sd)
         varying = spreads > LEAST_SPREAD
         if not varying.any():
             raise TrialsError(
                 "No benchmark's score differs between mixtures; use benchmarks that separate them."
             )
-        squares = np.square(spreads)
-        signal = np.where(varying, squares / np.maximum(squares + np.square(noise_sd), 1e-300), 0.0)
         if unit == "raw":
             require_one_direction(metrics)
         trusted = signal if trust is None else signal * trust
         spreads = np.where(varying, spreads, 1.0)
         return cls(metrics, spreads, trusted, dict(weights or {}), worst, unit, growth)
+
+    @property
+    def search_trust(self) -> Array:
+        """Weight of each metric in a search by smooth losses (`m`).
+
+        An accuracy that is mostly noise has the trust of the loss of its right answers there.
+        """
+        if self.loss_trust is None:
+            return self.trust
+        return np.where(self._by_loss, self.loss_trust, self.trust)
+
+    @property
+    def searched_by_loss(self) -> tuple[str, ...]:
+        """Names of the metrics whose trust in a search is that of their loss."""
+        pairs = zip(self.metrics, self._by_loss, strict=True)
+        return tuple(metric.name for metric, own in pairs if own)
+
+    @property
+    def _by_loss(self) -> NDArray[np.bool_]:
+        if self.loss_trust is None:
+            return np.zeros(len(self.metrics), dtype=bool)
+        jumps = np.array([metric.better == "higher" for metric in self.metrics])
+        return np.asarray(jumps & (self.trust < DOUBTFUL) & (self.loss_trust > self.trust))
 
     @property
     def capabilities(self) -> list[str]:
@@ -176,6 +201,20 @@ class Objective:
     def _of(self, capability: str) -> Array:
         mine = np.array([metric.capability == capability for metric in self.metrics])
         return np.asarray(mine * self.trust)
+
+
+def measure_signal(scores: Array, noise_sd: Array) -> tuple[Array, Array]:
+    """Return the spread s of each metric over mixtures, and s² ÷ (s² + σ²) (`m` each).
+
+    Args:
+        scores: At mixtures around natural (`n x m`).
+        noise_sd: σ, the standard deviation of the difference of two seeds, in the same unit (`m`).
+    """
+    low, high = np.percentile(scores, [16, 84], axis=0)
+    spreads = (high - low) / 2
+    squares = np.square(spreads)
+    signal = squares / np.maximum(squares + np.square(noise_sd), 1e-300)
+    return spreads, np.where(spreads > LEAST_SPREAD, signal, 0.0)
 
 
 def draw_around(natural: Array, n: int, rng: np.random.Generator) -> Array:

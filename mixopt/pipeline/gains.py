@@ -17,10 +17,11 @@ from mixopt.optimization.nearest_allowed import nearest_allowed
 from mixopt.optimization.objective import DRAWS, LEAST_SPREAD, Objective, draw_around
 from mixopt.pipeline.confirmation import trainable_lengths
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.objective import SEEDS, ensemble_scores
+from mixopt.pipeline.ensemble_scores import ensemble_losses, ensemble_scores
+from mixopt.pipeline.objective import SEEDS
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
-from mixopt.surrogates.ensemble import EnsembleModel, response_weights
+from mixopt.surrogates.ensemble import response_weights
 from mixopt.surrogates.gain_model import (
     SAME,
     GainModel,
@@ -117,9 +118,13 @@ class StudyGains:
             trust[~self._scored] = predicted > LEAST_SPREAD
         known = policy.trust(trials)
         trust *= np.array([known.get(metric.name, 1.0) for metric in self.metrics])
+        loss_trust = np.zeros(len(self.metrics))
+        if measured.loss_trust is not None:
+            loss_trust[self._scored] = measured.loss_trust[places]
         self.objective = replace(
-            measured, metrics=self.metrics, spreads=spreads, trust=trust, growth=self.growth
-        )
+            measured, metrics=self.metrics, spreads=spreads, trust=trust, growth=self.growth,
+            loss_trust=loss_trust,
+        )  # fmt: skip
         units = {each.name: native_unit(each) for each in context.config.benchmarks}
         self._usual_spreads = usual_spreads(
             spreads, [units[metric.name] for metric in self.metrics], self.objective.trust > 0
@@ -199,8 +204,9 @@ class StudyGains:
     def search_ensembles(self, seed: int) -> Array:
         """Return the ratios of the best ensemble, and of the mean over resampled items (`2 x d`).
 
-        Scores with jumps (accuracies) are searched by the loss of their right answers. There is none
-        (`0 x d`) where a metric that chooses needs merges.
+        Scores with jumps (accuracies) are searched by the loss of their right answers, and those that
+        are mostly noise have the trust of that loss in the search. There is none (`0 x d`) where a
+        metric that chooses needs merges.
 
         Args:
             seed: Of the resampled items.
@@ -213,7 +219,7 @@ class StudyGains:
         smooth = Objective.measure(
             tuple(replace(metric, better="lower") for metric in self.metrics),
             np.stack([model.losses(weights) for weights in around]), np.zeros(model.m),
-            trust=self.objective.trust, unit=self.objective.unit, growth=self.growth,
+            trust=self.objective.search_trust, unit=self.objective.unit, growth=self.growth,
             weights=self.objective.weights, worst=self.objective.worst,
         )  # fmt: skip
         start = self._weights(self.natural[None])[0]
@@ -276,32 +282,6 @@ def tabulate(
 def metrics_that_choose(search: CandidateSearch) -> tuple[Metric, ...]:
     """Return the metrics of role `search` (`m`)."""
     return tuple(m for m in search.evaluator.scorer.metrics if m.role == "search")
-
-
-def ensemble_losses(search: CandidateSearch, metrics: Sequence[Metric]) -> EnsembleModel:
-    """Return the smooth losses of metrics as functions of the ensemble's weights.
-
-    Args:
-        search: The experts.
-        metrics: Metrics that ensembles score (`m`).
-    """
-    evaluator = search.evaluator
-    places = {metric.name: place for place, metric in enumerate(metrics)}
-    token_weights, numbers, items, sizes, n_items = [], [], [], [], 0
-    for task in evaluator.scorer.tasks:
-        lengths = [len(request.target) for request in task.requests]
-        counted = task.metric.name in places
-        token_weights.append(np.repeat(-task.loss_weights * counted, lengths))
-        numbers.append(np.full(sum(lengths), places.get(task.metric.name, 0)))
-        requests = np.diff([*task.starts, len(task.requests)])
-        places_of_items = np.repeat(np.arange(len(requests)), requests) + n_items
-        items.append(np.repeat(places_of_items, lengths))
-        sizes.append(task.read(np.zeros(len(task.requests))).sizes)
-        n_items += len(requests)
-    return EnsembleModel.of(
-        np.stack(evaluator.expert_logprobs), np.concatenate(token_weights),
-        np.concatenate(numbers), np.concatenate(items), np.concatenate(sizes),
-    )  # fmt: skip
 
 
 def reaches_natural(context: StudyContext, search: CandidateSearch) -> bool:

@@ -7,6 +7,8 @@ from functools import partial
 from mixopt.callbacks.base import BestSoFar, Callback, ModelKind, RoundResult
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import RunError
+from mixopt.optimization.objective import DOUBTFUL
+from mixopt.optimization.reliability import Reliability
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.plan import plan_stages
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
@@ -74,7 +76,7 @@ def report_round(
     for reliability in reliabilities.values():
         if not reliability.is_reliable:
             # the study counts it for less
-            callbacks.warning(reliability.sentence, "nothing")
+            callbacks.warning(reliability.sentence + _searched_by(policy, reliability), "nothing")
     result = RoundResult(
         number,
         trials,
@@ -89,6 +91,15 @@ def report_round(
     callbacks.notify(lambda callback: callback.on_best(best))
     callbacks.notify(lambda callback: callback.on_round_scored(result))
     return len(table), cross_validated_scores(surrogate)["utility"].rank_correlation
+
+
+def _searched_by(policy: SurrogatePolicy, found: Reliability) -> str:
+    """Return what the search over ensembles follows instead of a noisy accuracy; "" for its score."""
+    if policy.objective is None or policy.proxy != "ensembled" or found.trust >= DOUBTFUL:
+        return ""
+    jumps = {metric.name for metric in policy.objective.metrics if metric.better == "higher"}
+    said = " Ensembles are searched by the loss of its right answers."
+    return said if found.name in jumps else ""
 
 
 def report_proposals(context: StudyContext, proposals: list[Proposal]) -> None:

@@ -13,8 +13,9 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.errors import ConfigError, one_line
 from mixopt.mixture import Array
-from mixopt.optimization.objective import DRAWS, Objective, draw_around
+from mixopt.optimization.objective import DRAWS, Objective, draw_around, measure_signal
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.ensemble_scores import ensemble_losses, ensemble_scores, scored_by_ensembles
 from mixopt.pipeline.mixture_runs import (
     RunSpec,
     ScoredRun,
@@ -107,13 +108,17 @@ def measure_objective(context: StudyContext, search: CandidateSearch) -> Objecti
     def build(folder: Path) -> None:
         rng = np.random.default_rng([config.seed, SEEDS])
         around = draw_around(natural.vector(config.domains), DRAWS, rng)
+        scores, losses = ensemble_scores(search, metrics, around), _losses(search, metrics, around)
+        of_scores, of_losses = np.zeros((2, len(metrics))) if noise is None else noise
         objective = Objective.measure(
-            metrics, ensemble_scores(search, metrics, around),
-            np.zeros(len(metrics)) if noise is None else noise,
-            unit="raw" if wanted.normalise == "raw" else "z",
+            metrics, scores, of_scores, unit="raw" if wanted.normalise == "raw" else "z",
             weights=wanted.capability_weights, worst=wanted.aggregate == "worst",
         )  # fmt: skip
-        measured = {"spreads": objective.spreads.tolist(), "trust": objective.trust.tolist()}
+        measured = {
+            "spreads": objective.spreads.tolist(),
+            "trust": objective.trust.tolist(),
+            "loss_trust": measure_signal(losses, of_losses)[1].tolist(),
+        }
         (folder / FILE).write_text(json.dumps(measured))
 
     folder = context.store.get_or_build(Artifact("objectives", "objective", plain), build)
@@ -125,41 +130,28 @@ def measure_objective(context: StudyContext, search: CandidateSearch) -> Objecti
             f"ensembles, in every benchmark that chooses (trust at most {trust.max():.2g}): train "
             "longer (training.tokens), raise training.learning_rate, or score more items (max_items)."
         )
-    return Objective(
+    objective = Objective(
         metrics, np.array(read["spreads"]), trust, wanted.capability_weights,
         wanted.aggregate == "worst", "raw" if wanted.normalise == "raw" else "z",
+        loss_trust=np.array(read["loss_trust"]),
     )  # fmt: skip
-
-
-def scored_by_ensembles(search: CandidateSearch) -> tuple[Metric, ...]:
-    """Return the metrics of role `search` that need token probabilities alone (`m`)."""
-    tasks = (task.metric for task in search.evaluator.scorer.tasks)
-    return tuple(metric for metric in tasks if metric.role == "search")
-
-
-def ensemble_scores(search: CandidateSearch, metrics: tuple[Metric, ...], ratios: Array) -> Array:
-    """Return scores (`n x m`) of the experts' ensembles at mixtures (`n x d`).
-
-    Args:
-        search: The experts.
-        metrics: Some of those that ensembles score (`m`).
-        ratios: The mixtures (`n x d`).
-    """
-    evaluator, rows = search.evaluator, []
-    for row in ratios:
-        weights = response_weights(search.space.weights_for(row)[0], search.ensemble_response)
-        results = evaluator.scorer.read(evaluator.ensemble.mix(weights.tolist()))
-        rows.append([results[metric.name].score for metric in metrics])
-    return np.array(rows).reshape(len(ratios), len(metrics))
+    if config.search_method == "ensemble" and (names := objective.searched_by_loss):
+        context.callbacks.warning(
+            f"Accuracies in which mixtures cannot be told from seeds: {', '.join(names)}; ensembles "
+            "are searched by the loss of their right answers.",
+            "nothing",
+        )
+    return objective
 
 
 def _measure_noise(
     context: StudyContext, search: CandidateSearch, metrics: tuple[Metric, ...]
 ) -> Array | None:
-    """Return the noise of a run's gain, in native units at the experts' length (`m`).
+    """Return the noise of a run's gain in scores and in losses, at the experts' length (`2 x m`).
 
-    It is the difference of natural's seeds, shrunk towards its mean over metrics; None without a budget,
-    or where natural could not be trained or its gains could not be compared, for want of an expert.
+    Both are in native units. It is the difference of natural's seeds, shrunk towards its mean over
+    metrics; None without a budget, or where natural could not be trained or its gains could not be
+    compared, for want of an expert.
     """
     config, natural = context.config, order_natural(context)
     missed = search.space.weights_for(natural.vector(config.domains))[1]
@@ -172,17 +164,27 @@ def _measure_noise(
         if not isinstance(scored, ScoredRun):
             context.callbacks.message(f"Run {spec.name} failed: {one_line(scored, limit=None)}")
             continue
-        results = search.evaluator.scorer.read(scored.logprobs[max(scored.logprobs)])
-        scores.append([results[metric.name].score for metric in metrics])
+        logprobs, scorer = scored.logprobs[max(scored.logprobs)], search.evaluator.scorer
+        results, losses = scorer.read(logprobs), scorer.losses_by_name(logprobs)
+        scores.append([[results[metric.name].score for metric in metrics],
+                       [losses[metric.name] for metric in metrics]])  # fmt: skip
     if len(scores) < NATURAL_SEEDS:
         return None
     squares = np.square(np.diff(np.array(scores), axis=0)).mean(axis=0)
     around = draw_around(
         natural.vector(config.domains), DRAWS, np.random.default_rng([config.seed, SEEDS])
     )
-    spreads = ensemble_scores(search, metrics, around).std(axis=0)
+    spreads = [one(search, metrics, around).std(axis=0) for one in (ensemble_scores, _losses)]
     growth = GainPrior().growth_to(marks[-1] / config.training.expert_length)
-    return shrink_noise(squares, spreads) / growth
+    return np.stack([shrink_noise(*pair) for pair in zip(squares, spreads, strict=True)]) / growth
+
+
+def _losses(search: CandidateSearch, metrics: tuple[Metric, ...], ratios: Array) -> Array:
+    """Return the smooth losses (`n x m`) of the experts' ensembles at mixtures (`n x d`)."""
+    model = ensemble_losses(search, metrics)
+    weights = np.stack([search.space.weights_for(row)[0] for row in ratios])
+    responses = response_weights(weights, search.ensemble_response)
+    return np.stack([model.losses(row) for row in responses])
 
 
 def shrink_noise(squares: Array, spreads: Array) -> Array:

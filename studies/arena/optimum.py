@@ -29,7 +29,8 @@ from worlds import LENGTHS, WORLDS, Utility, World
 
 from mixopt import Mixture, SearchSpace, fit, propose
 from mixopt.optimization.ensemble_search import EnsembleSearch
-from mixopt.pipeline.gains import StudyGains, ensemble_losses
+from mixopt.pipeline.ensemble_scores import ensemble_losses
+from mixopt.pipeline.gains import StudyGains
 from mixopt.pipeline.mixture_runs import RunSpec, name_mixture
 from mixopt.surrogates.ensemble import GAMMA
 

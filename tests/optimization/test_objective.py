@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,15 @@ def test_metrics_share_their_capability_by_trust_and_capabilities_their_weights(
     assert objective.trust == pytest.approx([1, 0.5, 1], abs=0.1)
     assert objective.combinations()[0] == pytest.approx([0.25 * 2 / 3, 0.25 / 3, 0.75], abs=0.02)
     assert objective.capability("code").sum() == pytest.approx(1)
+
+
+def test_an_accuracy_that_is_mostly_noise_has_the_trust_of_its_loss_in_a_search():
+    objective = replace(measure(noise=(5.0, 1.0, 0.0)), loss_trust=np.array([0.9, 0.8, 0.7]))
+    assert objective.trust[:2].max() < 0.01
+    assert objective.search_trust == pytest.approx([objective.trust[0], 0.8, 1.0])
+    assert objective.searched_by_loss == ("accuracy",)
+    clear = replace(objective, trust=np.ones(3))
+    assert clear.searched_by_loss == ()
 
 
 def test_a_capability_without_weight_or_signal_does_not_count():

@@ -1,9 +1,11 @@
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import toy
 
+from mixopt.pipeline.ensemble_scores import ensemble_losses
 from mixopt.pipeline.gains import (
     Observation,
     StudyGains,
@@ -11,6 +13,7 @@ from mixopt.pipeline.gains import (
     tabulate,
 )
 from mixopt.pipeline.propose import proposals_artifact
+from mixopt.surrogates.ensemble import GAMMA, response_weights
 from mixopt.surrogates.gain_model import Runs
 
 
@@ -60,6 +63,24 @@ def test_the_best_ensembles_are_better_than_natural_and_feasible(gains):
     assert values[0] > 0
     assert gains.search.space.space.contains(leaders, tolerance=1e-6).all()
     assert np.array_equal(leaders, gains.search_ensembles(seed=0))
+
+
+def test_an_accuracy_without_signal_leads_the_search_by_its_loss(gains):
+    mine = np.array([metric.name == "continue" for metric in gains.metrics])
+    alone = {metric.capability: 0.0 for metric in gains.metrics}
+    changes = {"trust": np.zeros(len(mine)), "loss_trust": mine.astype(float),
+               "metrics": tuple(replace(m, capability="told", better="higher") if own else m
+                                for m, own in zip(gains.metrics, mine, strict=True))}  # fmt: skip
+    doubtful = copy(gains)
+    doubtful.objective = replace(gains.objective, weights=alone, **changes)
+    doubtful.metrics = doubtful.objective.metrics
+    leader = doubtful.search_ensembles(seed=0)[0]
+    model = ensemble_losses(gains.search, gains.metrics)
+    weights = [gains.search.space.weights_for(row)[0] for row in (leader, gains.natural)]
+    best, natural = (model.losses(response_weights(w, GAMMA))[mine][0] for w in weights)
+    assert best < natural
+    silent = replace(doubtful.objective, loss_trust=None)
+    assert not silent.search_trust.any()
 
 
 def test_gains_are_stated_by_the_runs_for_which_natural_has_text(tmp_path, trained_toy):

@@ -6,13 +6,9 @@ import toy
 
 from mixopt import Mixture
 from mixopt.pipeline import objective as measuring
+from mixopt.pipeline.ensemble_scores import scored_by_ensembles
 from mixopt.pipeline.mixture_runs import name_mixture, order_natural
-from mixopt.pipeline.objective import (
-    ensemble_scores,
-    measure_objective,
-    scored_by_ensembles,
-    shrink_noise,
-)
+from mixopt.pipeline.objective import measure_objective, shrink_noise
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +61,6 @@ def test_natural_is_trained_once_for_objective_and_budget(study):
     assert name_mixture(turned) == name_mixture(natural)
 
 
-def test_ensembles_score_natural_as_the_evaluator_does(study):
-    search = study.open_search()
-    metrics = scored_by_ensembles(search)
-    scores = ensemble_scores(search, metrics, np.eye(3))
-    alone = search.score_experts()
-    for row, name in zip(scores, ("birds", "ships", "sums"), strict=True):
-        for metric, score in zip(metrics, row, strict=True):
-            assert score == pytest.approx(alone[name][metric.name], abs=1e-4)
-
-
 def test_natural_with_two_seeds_tells_what_seeds_cannot_reproduce(study, tmp_path, trained_toy):
     toy.write_study(tmp_path, budget={"runs": 9})
     with_budget = toy.load(toy.copy_trained(trained_toy, tmp_path))
@@ -94,11 +80,30 @@ def test_seeds_that_differ_more_than_mixtures_are_told(
     toy.write_study(tmp_path)
     study = toy.load(toy.copy_trained(trained_toy, tmp_path))
     search = study.open_search()
-    monkeypatch.setattr(measuring, "_measure_noise", lambda *_: np.full(4, noise))
+    monkeypatch.setattr(measuring, "_measure_noise", lambda *_: np.full((2, 4), noise))
     measure_objective(study.context, search)
     warnings = "\n".join(map(str, study.callbacks.study_warnings))
     sentence = "differ more than mixtures do, by their ensembles, in every benchmark that chooses"
     assert (sentence in warnings) is told
+
+
+def test_an_accuracy_without_signal_is_searched_by_its_loss_and_that_is_said(
+    tmp_path, trained_toy, monkeypatch
+):
+    path = toy.write_study(tmp_path, search={"method": "ensemble", "rounds": [6]})
+    choice = tmp_path / "benchmarks" / "choice.yaml"
+    choice.write_text(choice.read_text().replace("role: holdout", "role: search"))
+    study = toy.load(toy.copy_trained(trained_toy, tmp_path), path)
+    noise = np.zeros((2, 5))
+    names = [metric.name for metric in scored_by_ensembles(study.open_search())]
+    noise[0] = 100.0  # of all scores, but a loss has no other for its search
+    monkeypatch.setattr(measuring, "_measure_noise", lambda *_: noise)
+    objective = measure_objective(study.context, study.open_search())
+    assert objective.searched_by_loss == ("choice",)
+    assert objective.search_trust[names.index("choice")] == pytest.approx(1)
+    assert objective.search_trust[names.index("birds_heldout")] < 0.01
+    said = "from seeds: choice; ensembles are searched by the loss of their right answers"
+    assert said in "\n".join(map(str, study.callbacks.study_warnings))
 
 
 @pytest.mark.parametrize("noise", [0.3, 2.0])
