@@ -23,6 +23,8 @@ NATIVE = "of utility"
 """Unit of gains of a utility that has no such scale: raw scores, or ranks."""
 CHANCE = 0.8
 """Least probability of a positive gain at which a mixture is recommended."""
+FARTHEST = 8
+"""A gain is stated for at most this many times the tokens of the longest run that a study can train."""
 SAME_RATIO = 1e-6  # largest difference of a ratio between mixtures that count as the same
 
 
@@ -157,6 +159,7 @@ class Decision:
         next_runs: Of each length, the run that is worth most; empty where unknown.
         confirmed_tokens: Length of the runs of `confirmation`; None without any.
         unit: Of `gain`, in the words that follow its number: `SPREADS` or `NATIVE`.
+        target_tokens: Of the run that the mixture is for; None where it is not known.
     """
 
     moves: bool
@@ -179,6 +182,7 @@ class Decision:
     next_runs: tuple[NextRun, ...] = ()
     confirmed_tokens: int | None = None
     unit: str = SPREADS
+    target_tokens: int | None = None
 
     @property
     def ratios(self) -> Mixture:
@@ -228,6 +232,16 @@ class Decision:
         return f"the gain cannot be said in tokens of the natural mixture: {why}" if why else ""
 
     @property
+    def horizon(self) -> str:
+        """What cannot be said of the target's tokens; "" where the gain is stated at them."""
+        if self.tokens is None or self.target_tokens is None or self.target_tokens <= self.tokens:
+            return ""
+        return (
+            f"the gain at the target's {self.target_tokens:,} tokens cannot be said: that is more than "
+            f"{FARTHEST} times the longest run of this study"
+        )
+
+    @property
     def where(self) -> str:
         """Fidelity and tokens at which the gain is stated, in words: ` at 1B`; empty if unknown."""
         tokens = [] if self.tokens is None else [f"{self.tokens:,} tokens"]
@@ -273,6 +287,7 @@ class Decision:
         """
         confirmed, equivalent = plain.get("confirmation"), plain.get("equivalent_tokens")
         merges, confirmed_tokens = plain.get("merges"), plain.get("confirmed_tokens")
+        target_tokens = plain.get("target_tokens")
         texts = ("reference", "level", "proxies", "advice")
         return cls(
             moves=bool(plain["moves"]),
@@ -290,6 +305,7 @@ class Decision:
             learning=tuple(_read(LearningStep, row) for row in plain.get("learning", ())),
             next_runs=tuple(_read(NextRun, row) for row in plain.get("next_runs", ())),
             confirmed_tokens=None if confirmed_tokens is None else int(confirmed_tokens),
+            target_tokens=None if target_tokens is None else int(target_tokens),
             # earlier versions did not write it
             unit=str(plain.get("unit", NATIVE)).replace(OLD_SPREADS, SPREADS),
             **{name: str(plain[name]) for name in texts if name in plain},

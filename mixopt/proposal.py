@@ -240,7 +240,8 @@ class Proposal:
                 f"{'merges, ' if c.measured_gain is not None else ''}against {c.name}: {c.difference}"
                 for c in self.comparisons
             ]
-            said = [self.verdict, *filter(None, [self.decision.equivalent]), *others]
+            known = self.decision.equivalent, self.decision.horizon
+            said = [self.verdict, *filter(None, known), *others]
         verdicts = "".join(f"<li>{escape(text)}</li>" for text in said)
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         html = table.reindex(list(self.ratios)).to_html(float_format="{:.4g}".format, na_rep="")

@@ -126,3 +126,15 @@ def test_a_gain_in_the_metrics_own_units_is_no_number_of_standard_deviations():
     assert Decision.from_dict(plain).unit == NATIVE
     # the same unit under the name that earlier versions wrote
     assert Decision.from_dict(plain | {"unit": "sd of utility"}).unit == SPREADS
+
+
+def test_a_target_beyond_what_the_runs_can_tell_is_said_and_read_back():
+    known = decision(moves=True)
+    assert known.horizon == ""
+    far = replace(known, tokens=8000, target_tokens=100_000)
+    assert far.horizon == (
+        "the gain at the target's 100,000 tokens cannot be said: that is more than 8 times the longest "
+        "run of this study"
+    )
+    assert replace(far, target_tokens=8000).horizon == ""
+    assert Decision.from_dict(asdict(far)).horizon == far.horizon

@@ -100,8 +100,8 @@ def _describe_decision(decision: Decision) -> Iterator[str]:
     if not decision.moves and not decision.alone:
         ratios = ", ".join(f"{name} {r:.1%}" for name, r in decision.candidate.items() if r)
         yield f"  the best other mixture: {ratios}"
-    if decision.equivalent:
-        yield f"  {decision.equivalent}"
+    for sentence in filter(None, [decision.equivalent, decision.horizon]):
+        yield f"  {sentence}"
     if decision.advice:
         yield f"  {decision.advice}"
     yield f"  known from {decision.basis}"

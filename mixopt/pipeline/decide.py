@@ -53,7 +53,7 @@ def decide_study(
     trials: Trials,
     proposals: Sequence[Proposal],
 ) -> Decision | None:
-    """Return the decision; None where ensembles score no benchmark that chooses, or not natural.
+    """Return the decision; None where the experts cannot make natural, for want of one.
 
     Args:
         context: The study.
@@ -85,6 +85,7 @@ def decide_study(
         kept=Mixture.from_vector(domains, gains.kept),
         gain=estimate_gain(own, objective),
         tokens=gains.tokens,
+        target_tokens=context.config.target.tokens,
         runs=count_runs(context, gains, observed),
         capabilities=_by_capability(posterior, chosen, objective),
         differences=_by_metric(posterior, chosen, objective),
@@ -95,6 +96,7 @@ def decide_study(
         learning=learning_steps(context, gains, asked, observed, policy.online_tokens),
         next_runs=next_runs(context, posterior, asked, objective.combinations(), observed),
         confirmed_tokens=confirmed_tokens,
+        proxies=gains.proxies,
         reference="natural" if gains.keeps_natural else NEAREST_ALLOWED,
         # ranks have no spread that ensembles share, so the objective is in spreads there too
         unit=NATIVE if objective.unit == "raw" else SPREADS,

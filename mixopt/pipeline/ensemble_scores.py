@@ -28,7 +28,7 @@ def ensemble_scores(search: CandidateSearch, metrics: tuple[Metric, ...], ratios
         ratios: The mixtures (`n x d`).
     """
     evaluator, rows = search.evaluator, []
-    for row in ratios:
+    for row in ratios if metrics else ():
         weights = response_weights(search.space.weights_for(row)[0], search.ensemble_response)
         results = evaluator.scorer.read(evaluator.ensemble.mix(weights.tolist()))
         rows.append([results[metric.name].score for metric in metrics])

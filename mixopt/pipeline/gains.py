@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixopt.config.benchmarks import native_unit
+from mixopt.decision import FARTHEST
 from mixopt.mixture import Array
 from mixopt.optimization.ensemble_search import EnsembleSearch
 from mixopt.optimization.nearest_allowed import nearest_allowed
@@ -39,8 +40,6 @@ USUAL_NOISE = 0.37
 """Standard deviation of a difference between seeds where none were run, in a metric's spread over
 ensembles. It is that of runs of any length: differences of seeds do not grow with tokens (worlds A to
 C of `studies/arena`)."""
-FARTHEST = 8
-"""A gain is stated for at most this many times the tokens of the longest run."""
 SHRINKAGE = 10  # differences of seeds that weigh as much as the mean over metrics
 
 
@@ -130,6 +129,15 @@ class StudyGains:
             spreads, [units[metric.name] for metric in self.metrics], self.objective.trust > 0
         )
         self._reference = self.proxy_scores(self.natural[None])[0][0]
+
+    @property
+    def proxies(self) -> str:
+        """What gains are known from beside runs, in words."""
+        if self._scored.all():
+            return "ensembles of the experts"
+        return (
+            "ensembles and merges of the experts" if self._scored.any() else "merges of the experts"
+        )
 
     @property
     def keeps_natural(self) -> bool:

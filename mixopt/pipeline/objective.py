@@ -13,7 +13,13 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.errors import ConfigError, one_line
 from mixopt.mixture import Array
-from mixopt.optimization.objective import DRAWS, Objective, draw_around, measure_signal
+from mixopt.optimization.objective import (
+    DRAWS,
+    Objective,
+    ObjectiveUnit,
+    draw_around,
+    measure_signal,
+)
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.ensemble_scores import ensemble_losses, ensemble_scores, scored_by_ensembles
 from mixopt.pipeline.mixture_runs import (
@@ -62,7 +68,7 @@ def require_objective(policy: SurrogatePolicy) -> Objective:
     Raises:
         ConfigError: Ensembles score no benchmark that chooses.
     """
-    if policy.objective is None:
+    if policy.objective is None or not policy.objective.metrics:
         raise ConfigError(
             "A method of others minimizes losses that ensembles score, and no benchmark that chooses is "
             "one; choose by bits_per_byte, choices or continuations, or by search.method: mergemix."
@@ -70,8 +76,10 @@ def require_objective(policy: SurrogatePolicy) -> Objective:
     return policy.objective
 
 
-def measure_objective(context: StudyContext, search: CandidateSearch) -> Objective | None:
+def measure_objective(context: StudyContext, search: CandidateSearch) -> Objective:
     """Return the objective over the metrics that ensembles score, measured now or read.
+
+    Where there are none, it has no metric: merges tell the spread of each once they are scored.
 
     Args:
         context: The study. If it has a budget, natural is trained with two seeds, whose difference is
@@ -79,18 +87,21 @@ def measure_objective(context: StudyContext, search: CandidateSearch) -> Objecti
         search: The experts.
 
     Returns:
-        The objective; None where ensembles score no metric that chooses.
+        The objective.
 
     Raises:
         TrialsError: No metric differs between mixtures, or raw metrics differ in direction.
     """
     metrics = scored_by_ensembles(search)
-    if not metrics:
-        return None
-    search.evaluator.prepare()
     config, natural = context.config, context.corpora.natural
-    noise = _measure_noise(context, search, metrics)
     wanted = config.search
+    unit: ObjectiveUnit = "raw" if wanted.normalise == "raw" else "z"
+    worst = wanted.aggregate == "worst"
+    if not metrics:
+        none = np.zeros(0)
+        return Objective((), none, none, wanted.capability_weights, worst, unit, loss_trust=none)
+    search.evaluator.prepare()
+    noise = _measure_noise(context, search, metrics)
     plain = {
         "experts": [search.evaluator.expert_artifact(i).key for i in range(search.evaluator.k)],
         "compositions": {name: dict(row) for name, row in search.experts.compositions.items()},
@@ -111,9 +122,8 @@ def measure_objective(context: StudyContext, search: CandidateSearch) -> Objecti
         scores, losses = ensemble_scores(search, metrics, around), _losses(search, metrics, around)
         of_scores, of_losses = np.zeros((2, len(metrics))) if noise is None else noise
         objective = Objective.measure(
-            metrics, scores, of_scores, unit="raw" if wanted.normalise == "raw" else "z",
-            weights=wanted.capability_weights, worst=wanted.aggregate == "worst",
-        )  # fmt: skip
+            metrics, scores, of_scores, unit=unit, weights=wanted.capability_weights, worst=worst
+        )
         measured = {
             "spreads": objective.spreads.tolist(),
             "trust": objective.trust.tolist(),
@@ -131,8 +141,7 @@ def measure_objective(context: StudyContext, search: CandidateSearch) -> Objecti
             "longer (training.tokens), raise training.learning_rate, or score more items (max_items)."
         )
     objective = Objective(
-        metrics, np.array(read["spreads"]), trust, wanted.capability_weights,
-        wanted.aggregate == "worst", "raw" if wanted.normalise == "raw" else "z",
+        metrics, np.array(read["spreads"]), trust, wanted.capability_weights, worst, unit,
         loss_trust=np.array(read["loss_trust"]),
     )  # fmt: skip
     if config.search_method == "ensemble" and (names := objective.searched_by_loss):

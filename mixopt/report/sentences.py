@@ -61,13 +61,14 @@ def _summarize_decision(data: ReportData, decision: Decision) -> str:
 
 
 def describe_equivalent(data: ReportData) -> str:
-    """Return the gain as tokens of training on natural, or why it cannot be said; "" without either.
+    """Return the gain as tokens of training on natural, and what cannot be said of gains; "" without.
 
     Args:
         data: What the page shows.
     """
-    said = "" if data.best.decision is None else data.best.decision.equivalent
-    return f"{said[:1].upper()}{said[1:]}." if said else ""
+    decision = data.best.decision
+    said = [] if decision is None else [decision.equivalent, decision.horizon]
+    return " ".join(f"{one[:1].upper()}{one[1:]}." for one in said if one)
 
 
 def format_ratios(mixture: Mixture, limit: int | None = None) -> str:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import toy
 
+from mixopt.pipeline.decide import decide_study
 from mixopt.pipeline.ensemble_scores import ensemble_losses
 from mixopt.pipeline.gains import (
     Observation,
@@ -123,6 +124,30 @@ def test_merges_tell_what_ensembles_cannot_score(tmp_path, trained_toy):
     alone = np.diag(gains.condition(None).gains(replace(found, proxy_errors=None))[1][1, :, 1, :])
     assert width[-1] > alone[-1]
     assert width[:-1] == pytest.approx(alone[:-1])
+
+
+def test_where_every_benchmark_generates_text_merges_tell_all_gains(tmp_path, trained_toy):
+    toy.write_study(tmp_path)
+    study = toy.load(toy.copy_trained(trained_toy, tmp_path))
+    trials, policy = study.search(), study.open_policy()
+    whole, none = policy.objective, np.zeros(0)
+    policy.objective = replace(whole, metrics=(), spreads=none, trust=none, loss_trust=none)
+    search = study.open_search()
+    gains = StudyGains(study.context, search, policy, trials)
+    assert gains.objective.metrics == whole.metrics
+    # merges at the experts' length have spreads of the size of ensembles'
+    assert gains.objective.spreads == pytest.approx(whole.spreads, rel=2)
+    found = gains.mixtures(np.vstack([gains.natural, np.eye(3)]), 8000)
+    assert (found.proxy_errors[1:] > 0).all()
+    decision = decide_study(study.context, search, policy, trials, [])
+    assert "merge" not in decision.verdict  # it is about real training
+    assert decision.gain.std_error > 0
+    assert decision.runs == 0
+    assert decision.proxies == "merges of the experts"
+    some = {"spreads": whole.spreads[:-1], "trust": whole.trust[:-1]}
+    policy.objective = replace(whole, metrics=whole.metrics[:-1], **some)
+    mixed = decide_study(study.context, search, policy, trials, [])
+    assert mixed.proxies == "ensembles and merges of the experts"
 
 
 def test_noise_comes_from_repeated_runs_and_is_shrunk():

@@ -1,14 +1,16 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import toy
 
 from mixopt import Mixture
+from mixopt.errors import ConfigError
 from mixopt.pipeline import objective as measuring
 from mixopt.pipeline.ensemble_scores import scored_by_ensembles
 from mixopt.pipeline.mixture_runs import name_mixture, order_natural
-from mixopt.pipeline.objective import measure_objective, shrink_noise
+from mixopt.pipeline.objective import measure_objective, require_objective, shrink_noise
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,14 @@ def test_seeds_that_differ_more_than_mixtures_are_told(
     warnings = "\n".join(map(str, study.callbacks.study_warnings))
     sentence = "differ more than mixtures do, by their ensembles, in every benchmark that chooses"
     assert (sentence in warnings) is told
+
+
+def test_where_ensembles_score_nothing_it_has_no_metric_yet(study, monkeypatch):
+    monkeypatch.setattr(measuring, "scored_by_ensembles", lambda search: ())
+    objective = measure_objective(study.context, study.open_search())
+    assert objective.metrics == ()
+    with pytest.raises(ConfigError, match="no benchmark that chooses is one"):
+        require_objective(SimpleNamespace(objective=objective))
 
 
 def test_an_accuracy_without_signal_is_searched_by_its_loss_and_that_is_said(

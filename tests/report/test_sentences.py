@@ -110,6 +110,9 @@ def test_equivalent_tokens_are_a_sentence_of_their_own():
     best = replace(report().best, decision=decision(equivalent_tokens=tokens))
     assert describe_equivalent(report(proposals=(best,))).startswith("9,000 tokens on this mixture")
     assert describe_equivalent(report()) == ""
+    best = replace(report().best, decision=decision(target_tokens=10**6))
+    said = describe_equivalent(report(proposals=(best,)))
+    assert said.startswith("The gain at the target's 1,000,000 tokens cannot be said: ")
 
 
 def test_the_unit_of_the_gain_is_the_decision_s():
