@@ -32,7 +32,7 @@ def list_trained_runs(
         metrics: Of their scores (`m`).
         natural: The natural mixture.
         domains: In the order of the runs' ratios.
-        objective: The unit of the gains; without one, or where it has other metrics, gains are NaN.
+        objective: The unit of the gains; without one, or where it has no or other metrics, gains are NaN.
         expert_tokens: Tokens of an expert, from which the unit grows.
     """
     reference = natural.vector(domains)
@@ -42,7 +42,8 @@ def list_trained_runs(
         if not each.failed and np.abs(each.ratios - reference).max() < SAME
     }
     names = [metric.name for metric in metrics]
-    known = objective is not None and all(metric.name in names for metric in objective.metrics)
+    measured = () if objective is None else objective.metrics
+    known = bool(measured) and all(metric.name in names for metric in measured)
     runs = []
     for each in observations:
         gain = float("nan")

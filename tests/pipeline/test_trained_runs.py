@@ -70,3 +70,5 @@ def test_without_a_unit_there_are_no_gains():
     assert all(math.isnan(run.gain) for run in gains_of(pair, None))
     other = Objective((Metric("third"),), np.ones(1), np.ones(1), {})
     assert all(math.isnan(run.gain) for run in gains_of(pair, other))
+    none = Objective((), np.zeros(0), np.zeros(0), {})
+    assert all(math.isnan(run.gain) for run in gains_of(pair, none))
