@@ -9,15 +9,21 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+import toy
 from accelerator import DEVICE, Accelerator
 from merging_for_tests import Fixed, choices, save_experts, save_model, texts
-from models_for_tests import family, make_corpus
+from models_for_tests import family, make_corpus, tokenizer
 
 from mixopt.baselines.doremi import DoReMiWeights
+from mixopt.config.benchmarks import GenerationConfig
 from mixopt.config.training import TrainingConfig
 from mixopt.evaluation.gradients import measure_slopes
+from mixopt.evaluation.layerwise import scorer as layerwise_scorer
 from mixopt.evaluation.layerwise.scorer import LayerwiseScorer
-from mixopt.evaluation.scorer import Scorer, batch_requests, token_logprobs
+from mixopt.evaluation.scorer import Scorer, batch_requests, model_inputs, token_logprobs
+from mixopt.evaluation.tasks.base import TaskContext
+from mixopt.evaluation.tasks.generation import GenerationTask
+from mixopt.evaluation.text_perplexity import measure_perplexity
 from mixopt.merging.checkpoint import Checkpoint
 from mixopt.merging.expert import open_expert
 from mixopt.merging.merge import ModelMerger
@@ -174,6 +180,42 @@ def test_a_pair_of_models_is_trained_the_same(there, corpora, tmp_path):
     assert np.array(step(THERE)) == pytest.approx(np.array(step(CPU)), rel=1e-4)
 
 
+def test_activations_that_are_spilled_come_back_to_the_device(there, tmp_path, monkeypatch):
+    base = save_model(tmp_path / "base", family("llama"))
+    experts = save_experts(tmp_path, family("llama"))
+    stream = LayerwiseScorer(Checkpoint(base), experts, THERE, memory_bytes=1 << 30)
+    rows = [WEIGHTS, [1.0, 0.0, 0.0]]
+    expected = stream.logprobs(scorer(), rows)
+    whole = layerwise_scorer.SweepPlan.of
+
+    def always(batches, candidates, *_):
+        plan = whole(batches, candidates, 1 << 40, 1, 0, 0)
+        return layerwise_scorer.SweepPlan(plan.groups, plan.chunks, spilled=True)
+
+    monkeypatch.setattr(layerwise_scorer.SweepPlan, "of", always)
+    assert np.array_equal(stream.logprobs(scorer(), rows), expected)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_texts_are_generated_the_same(samples, there, tmp_path):
+    prompts = ("the small bird", "one and two make three but", "grey ship")
+    toy.write_jsonl(tmp_path / "items.jsonl", [{"prompt": p, "target": "x"} for p in prompts])
+    config = GenerationConfig(name="g", kind="generation", items=str(tmp_path / "items.jsonl"),
+                              max_new_tokens=4, samples=samples)  # fmt: skip
+    task = GenerationTask(config, TaskContext(tokenizer(), 32))
+    expected = list(task._complete(family("llama")))
+    assert len(expected) == samples * len(prompts)
+    assert any(text for _, text in expected)
+    assert list(task._complete(family("llama").to(DEVICE))) == expected
+
+
+def test_perplexities_are_the_same(there):
+    lines = ["a", "the small bird sings", "one two", "x" * 400]
+    expected = list(measure_perplexity(family("llama"), tokenizer(), lines, 16))
+    found = list(measure_perplexity(family("llama").to(DEVICE), tokenizer(), lines, 16))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_bfloat16_differs_from_float32_by_its_rounding(corpora):
     """Each logit is a sum that is rounded a few times on its way through three layers."""
     model = family("llama")
@@ -182,13 +224,56 @@ def test_bfloat16_differs_from_float32_by_its_rounding(corpora):
         largest = float(model(input_ids=tokens).logits.abs().max())
         apart = token_losses(model, tokens, in_bfloat16=True) - token_losses(model, tokens)
         assert 0 < float(apart.abs().mean()) < BF16 * largest
-        # whole models in bfloat16, as merges are scored on a GPU, with the same rounded weights
-        half, same = family("llama").bfloat16(), family("llama").bfloat16().float()
-        requests = texts()
-        for one, other in zip(
-            batch_requests(requests, half, shared=False),
-            batch_requests(requests, same, shared=False),
-            strict=True,
-        ):
-            differ = token_logprobs(half, one) - token_logprobs(same, other)
-            assert 0 < float(differ.abs().mean()) < BF16 * largest
+
+
+def rounded_pair():
+    """A model in bfloat16, as merges are scored on a GPU, and its weights in float32."""
+    return family("llama").bfloat16(), family("llama").bfloat16().float()
+
+
+def largest_logit(model, requests):
+    with torch.no_grad():
+        batches = batch_requests(requests, model, shared=False)
+        return max(float(model(**model_inputs(model, b)).logits.abs().max()) for b in batches)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_whole_models_in_bfloat16_differ_by_its_rounding(shared):
+    half, same = rounded_pair()
+    for requests in (texts(), choices()):
+        batches = zip(batch_requests(requests, half, shared=shared),
+                      batch_requests(requests, same, shared=shared), strict=True)  # fmt: skip
+        bound = BF16 * largest_logit(same, requests)
+        with torch.no_grad():
+            for one, other in batches:
+                # every choice of these items shares its prompt, the texts have none
+                assert (one.owner is not None) == (shared and requests[0].context != [0])
+                differ = token_logprobs(half, one) - token_logprobs(same, other)
+                assert 0 < float(differ.abs().mean()) < bound
+
+
+def test_layers_in_bfloat16_differ_by_its_rounding(tmp_path):
+    network, own = family("llama"), scorer()
+    base, experts = save_model(tmp_path / "base", network), save_experts(tmp_path, network)
+    stream = LayerwiseScorer(Checkpoint(base), experts, Device("cpu", torch.bfloat16),
+                             memory_bytes=1 << 30)  # fmt: skip
+    found = stream.logprobs(own, [WEIGHTS])[0]
+    same = ModelMerger(network, experts).merge(WEIGHTS).bfloat16().float()
+    differ = np.abs(found - scorer().logprobs(same))
+    assert own.share_prompts
+    assert 0 < differ.mean() < BF16 * largest_logit(same, own.requests)
+
+
+def test_slopes_in_bfloat16_differ_by_its_rounding(tmp_path):
+    half, same = rounded_pair()
+    n_experts, own = 16, scorer()
+    experts = save_experts(tmp_path, same, n_experts)
+    weights = [1 / n_experts] * n_experts
+    found = measure_slopes(ModelMerger(half, experts), own, weights)
+    expected = measure_slopes(ModelMerger(same, experts), own, weights)
+    apart = np.abs(found.losses - expected.losses) / own.n_targets
+    assert 0 < apart.max() < BF16 * largest_logit(same, own.requests)
+    # two roundings of each kind (weights, values) in each of three layers, there and back; the slopes
+    # of many random experts have the gradient's relative error
+    differ = np.linalg.norm(found.by_weight - expected.by_weight)
+    assert 0 < differ < 12 * BF16 * np.linalg.norm(expected.by_weight)

@@ -32,6 +32,9 @@ class Elsewhere(torch.Tensor):
     def __repr__(self):
         return f"Elsewhere({self.elem})"
 
+    def tolist(self):  # brings values back on every device; torch refuses it for subclasses
+        return self.elem.tolist()
+
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         return _compute(func, args, kwargs or {})
