@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import toy
-from models_for_tests import model, open_corpus, tokenizer
+from models_for_tests import CONFIGS, build, model, open_corpus, tokenizer
 from safetensors.torch import load_file
 
 from mixopt import Mixture
@@ -48,14 +48,14 @@ def corpora(tmp_path_factory):
 
 
 def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None, processes=None, device=CPU,
-        batch=256, interval_s=3600):  # fmt: skip
+        batch=256, interval_s=3600, context=CONTEXT):  # fmt: skip
     step = OptimizerHyperparameters(rate, batch, "test")
-    plan = BatchPlan.of(recipe, step, CONTEXT, 1, vocabulary=300)
+    plan = BatchPlan.of(recipe, step, context, 1, vocabulary=300)
     dataset = MixtureDataset(
         corpora,
         Mixture({"birds": 1.0, "sums": 0.0}),
         sequences=plan.sequences,
-        context=CONTEXT,
+        context=context,
         seed=seed,
     )
     network = network or model()
@@ -358,3 +358,16 @@ def test_a_checkpoint_of_shards_is_not_continued_without_fsdp(corpora, tmp_path)
         UserError, match=r"'birds' was begun with FSDP and cannot go on without it;"
     ):
         run(corpora, tmp_path, TrainingConfig(tokens=2000))
+
+
+def test_a_step_at_a_context_of_8192_tokens(corpora, tmp_path):
+    long, tokens = 8192, 2 * 8192
+    network = build("llama", 0, 300, **CONFIGS["llama"] | {"max_position_embeddings": long})
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    recipe = TrainingConfig(tokens=tokens, max_epochs=99)
+    _, outcome = run(corpora, tmp_path, recipe, network=network, batch=tokens, context=long)
+    assert (outcome.steps, outcome.tokens) == (1, tokens)
+    # untrained, so about as likely as any of 300 tokens
+    assert outcome.losses[0][1] == pytest.approx(np.log(300), rel=0.1)
+    moved = zip(before, network.parameters(), strict=True)
+    assert all(not torch.equal(old, new) for old, new in moved)

@@ -3,14 +3,18 @@ import weakref
 import numpy as np
 import pytest
 import torch
+import toy
 from merging_for_tests import Fixed, choices, save_experts, save_model, texts
-from models_for_tests import FAMILIES, family
+from models_for_tests import FAMILIES, build, family, tokenizer
 
+from mixopt.config.benchmarks import MultipleChoiceConfig
 from mixopt.errors import ModelError
 from mixopt.evaluation.layerwise import scorer as layerwise_scorer
 from mixopt.evaluation.layerwise.meta_model import LayerwiseError
 from mixopt.evaluation.layerwise.scorer import LayerwiseScorer
 from mixopt.evaluation.scorer import Scorer, batch_requests
+from mixopt.evaluation.tasks.base import TaskContext
+from mixopt.evaluation.tasks.registry import build_task
 from mixopt.merging.checkpoint import Checkpoint
 from mixopt.merging.expert import open_expert
 from mixopt.merging.merge import ModelMerger
@@ -42,6 +46,28 @@ def test_layer_by_layer_scores_as_the_whole_model(name, tmp_path):
     assert np.abs(expected[0] - expected[2]).mean() > 0.1  # the candidates do differ
     # layers that look only so far back cannot tell far tokens of another branch from hidden ones
     assert scorer.share_prompts == ("sliding_window" not in FAMILIES[name])
+
+
+def test_an_item_of_8000_tokens_scores_as_under_the_whole_model(tmp_path):
+    fields = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+              "num_attention_heads": 1, "num_key_value_heads": 1,
+              "max_position_embeddings": 8192}  # fmt: skip
+    network = build("llama", 0, 300, pad_token_id=None, **fields).eval()
+    rng = np.random.default_rng(0)
+    words = " ".join(f"{word} bird" for word in rng.choice(["the", "small", "green", "tree"], 3000))
+    prompt = tokenizer().decode(tokenizer()(words)["input_ids"][:8000])
+    row = {"prompt": prompt, "choices": ["sings", "flies away"], "answer": 0}
+    items = toy.write_jsonl(tmp_path / "long.jsonl", [row, row | {"prompt": "the bird"}])
+    config = MultipleChoiceConfig(name="long", kind="multiple_choice", items=str(items))
+    task = build_task(config, TaskContext(tokenizer(), 8192))
+    assert task.truncated == 0
+    assert max(len(request.context) for request in task.requests) > 7900
+    stream = stream_of(tmp_path, network, k=2)
+    merged = ModelMerger(network, stream.experts).merge([0.3, 0.7])
+    resident = Scorer([task], share_prompts=False).logprobs(merged)
+    scorer = Scorer([task])
+    assert np.abs(stream.logprobs(scorer, [[0.3, 0.7]])[0] - resident).max() < 1e-5
+    assert scorer.share_prompts
 
 
 def test_little_memory_gives_the_same(tmp_path, monkeypatch):
