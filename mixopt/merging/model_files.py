@@ -17,6 +17,8 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja",
 )  # fmt: skip
+CHAT_TEMPLATES = "additional_chat_templates"
+"""Folder of further chat templates, by their names, beside `chat_template.jinja`."""
 
 
 def copy_model_files(
@@ -42,6 +44,7 @@ def copy_model_files(
     for file in sorted(base.iterdir()):
         if file.is_file() and not file.name.endswith(WEIGHT_FILES):
             shutil.copyfile(file, out / file.name)
+    _copy_chat_templates(base, out)
     if dtype is None and not untied and rows is None:
         return
     config = _read_config(out)
@@ -78,6 +81,13 @@ def copy_tokenizer(expert: Path, rows: int, out: Path) -> None:
         (out / name).unlink(missing_ok=True)
     for file in files:
         shutil.copyfile(file, out / file.name)
+    shutil.rmtree(out / CHAT_TEMPLATES, ignore_errors=True)
+    _copy_chat_templates(expert, out)
+
+
+def _copy_chat_templates(model: Path, out: Path) -> None:
+    if (model / CHAT_TEMPLATES).is_dir():
+        shutil.copytree(model / CHAT_TEMPLATES, out / CHAT_TEMPLATES, dirs_exist_ok=True)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ NAMES = {
 }  # fmt: skip
 
 
-def write_gguf(path, model, tokenizer, *, rename=None, more=None):
+def write_gguf(path, model, tokenizer, *, rename=None, more=None, chat_template=None):
     """Write a Llama with 8-bit matrices; dimensions must be multiples of 32.
 
     `rename` gives other names to tensors by their names in the file, `more` has further tensors.
@@ -31,6 +31,8 @@ def write_gguf(path, model, tokenizer, *, rename=None, more=None):
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
     _write_tokenizer(writer, tokenizer)
+    if chat_template is not None:
+        writer.add_chat_template(chat_template)
     for name, tensor in model.named_parameters():
         values = tensor.detach().float().numpy()
         stem, _, kind = name.rpartition(".")

@@ -45,6 +45,18 @@ def test_a_file_becomes_an_ordinary_model_once(file, tmp_path, caplog):
     assert not caplog.records
 
 
+def test_the_chat_template_is_kept(file, tmp_path):
+    from transformers import AutoTokenizer
+
+    template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}\n{% endfor %}"
+    chat = write_gguf(tmp_path / "chat.gguf", llama(), tokenizer(), chat_template=template)
+    store = ArtifactStore(tmp_path / "store")
+    kept = AutoTokenizer.from_pretrained(dequantize(chat, store, "The base"))
+    asked = [{"role": "user", "content": "two birds"}]
+    assert kept.apply_chat_template(asked, tokenize=False) == "<|user|>two birds\n"
+    assert AutoTokenizer.from_pretrained(dequantize(file, store, "The base")).chat_template is None
+
+
 def test_weights_that_are_not_found_are_not_drawn_at_random(tmp_path):
     experts = {
         f"blk.1.ffn_{part}.weight": f"blk.1.ffn_{part}_exps.weight" for part in ("gate", "up")

@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from models_for_tests import tokenizer
+from transformers import AutoTokenizer
 
 from mixopt.errors import ModelError
 from mixopt.merging.model_files import copy_model_files, copy_tokenizer
@@ -25,6 +27,26 @@ def test_everything_but_weights_is_copied_as_it_is(base, tmp_path):
     names = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert names == ["config.json", "tokenizer.json", "vocab.json"]
     assert (tmp_path / "out" / "config.json").read_bytes() == (base / "config.json").read_bytes()
+
+
+PLAIN, TOOLS = "{{ messages[0].content }}", "{{ tools }}"
+
+
+@pytest.mark.parametrize("templates", [PLAIN, {"default": PLAIN, "tools": TOOLS}])
+@pytest.mark.parametrize("in_config", [False, True])
+def test_chat_templates_are_kept(templates, in_config, tmp_path):
+    base, expert, out = tmp_path / "base", tmp_path / "expert", tmp_path / "out"
+    out.mkdir()
+    own = tokenizer()
+    own.chat_template = templates
+    own.save_pretrained(base, save_jinja_files=not in_config)
+    assert (base / "chat_template.jinja").exists() != in_config
+    copy_model_files(base, out)
+    assert AutoTokenizer.from_pretrained(out).chat_template == templates
+    own.chat_template = other = {"default": PLAIN + "!", "search": TOOLS}
+    own.save_pretrained(expert)
+    copy_tokenizer(expert, 301, out)
+    assert AutoTokenizer.from_pretrained(out).chat_template == other
 
 
 def test_the_configuration_says_what_is_written(base, tmp_path):
