@@ -19,6 +19,7 @@ from mixopt.surrogates.calibration import (
     correlate,
     rescale_partial_sums,
 )
+from mixopt.surrogates.covariance import EXACT
 from mixopt.surrogates.fit_arguments import (
     AGGREGATE_TARGETS,
     check_settings,
@@ -144,6 +145,7 @@ def fit(
     stages = multi_fidelity.fit_fidelities(
         tables, metrics, make_models, use_std_errors=use_std_errors, seed=seed, prior=prior
     )
+    _log_centers(tables, [model for _, model in stages])
     # standard deviations of a handful of runs are no scale to weigh metrics by, if there are others
     informative = [place for place, table in enumerate(tables) if not is_uninformative(table)]
     place = informative[-1] if informative else len(tables) - 1
@@ -162,6 +164,19 @@ def fit(
     noise = measure_noise(tables[-1].ratios(), tables[-1].values(metrics))
     parts = _by_capability(scaled_by, utility, target, trust, normalise, scales)
     return replace(assembled, all_trials=fitted, noise=noise, capability_utilities=parts)
+
+
+def _log_centers(tables: Sequence[Trials], models: Sequence[StackedModel]) -> None:
+    """Log how many runs are centers of Gaussian processes, where some are not."""
+    processes = {name for name, spec in SURROGATES.items() if spec.is_process}
+    large = [
+        len(table)
+        for table, model in zip(tables, models, strict=True)
+        if processes & set(model.models) and len(np.unique(table.ratios(), axis=0)) > EXACT
+    ]
+    if large:
+        log.info("Gaussian processes use %d of the %s runs as centers; all runs are observations.",
+                 EXACT, " and of the ".join(f"{n:,}" for n in large))  # fmt: skip
 
 
 def _moved(trials: Trials, metrics: tuple[Metric, ...], by: Array) -> Trials:

@@ -18,6 +18,7 @@ class ModelSpec:
         min_trials: Smallest number of trials for `d` domains.
         seeded: Whether the callable takes a `seed`.
         max_domains: Largest number of domains.
+        is_process: Whether it is a Gaussian process, of low rank for large tables (`covariance`).
     """
 
     path: str
@@ -25,6 +26,7 @@ class ModelSpec:
     min_trials: Callable[[int], int] = lambda d: MIN_TRIALS
     seeded: bool = False
     max_domains: int = 1000
+    is_process: bool = False
 
 
 IDENTITY, ROOT, LOG = ({"features": name} for name in ("identity", "sqrt", "log"))
@@ -35,11 +37,11 @@ def _above_terms(d: int) -> int:
 
 
 SURROGATES: Mapping[str, ModelSpec] = {
-    "effective_tokens": ModelSpec("scaling_law_gp:ScalingLawGP"),
-    "gp_log": ModelSpec("gaussian_process:GaussianProcess", LOG),
-    "gp_root": ModelSpec("gaussian_process:GaussianProcess", ROOT),
-    "gp_shared": ModelSpec("shared_gp:SharedGaussianProcess", ROOT),
-    "gp_shared_log": ModelSpec("shared_gp:SharedGaussianProcess", LOG),
+    "effective_tokens": ModelSpec("scaling_law_gp:ScalingLawGP", is_process=True),
+    "gp_log": ModelSpec("gaussian_process:GaussianProcess", LOG, is_process=True),
+    "gp_root": ModelSpec("gaussian_process:GaussianProcess", ROOT, is_process=True),
+    "gp_shared": ModelSpec("shared_gp:SharedGaussianProcess", ROOT, is_process=True),
+    "gp_shared_log": ModelSpec("shared_gp:SharedGaussianProcess", LOG, is_process=True),
     "mariner": ModelSpec("mariner:Mariner"),
     "ridge_root": ModelSpec("linear:Ridge", ROOT),
     "trees": ModelSpec("trees:BoostedTrees", seeded=True),

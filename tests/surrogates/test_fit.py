@@ -289,6 +289,23 @@ def test_a_poor_cheapest_level_is_stepped_over(caplog):
     assert "all of one mixture" in caplog.text
 
 
+def test_centers_of_a_large_table_are_told_once(caplog, monkeypatch):
+    caplog.set_level("INFO", "mixopt")
+    monkeypatch.setattr("mixopt.surrogates.gaussian_process.STEPS", 1)
+    large, told = smooth_trials(258), "Gaussian processes use 256 of the 258 runs as centers; all"
+    fit(large, target="first", surrogates=["gp_root", RIDGE])
+    assert [told in record.getMessage() for record in caplog.records].count(True) == 1
+    caplog.clear()
+    fit(large, target="first", surrogates=RIDGE)  # no process
+    fit(Trials(large[:256], large.metrics, large.domains), target="first", surrogates="gp_root")
+    repeats = Trials(
+        [replace(t, ratios=large[i % 64].ratios) for i, t in enumerate(large)], large.metrics,
+        large.domains,
+    )  # fmt: skip
+    fit(repeats, target="first", surrogates="gp_root")
+    assert "as centers" not in caplog.text
+
+
 def test_names_of_surrogates_may_come_from_a_generator(sixteen):
     """They are read anew for each model of the noise."""
     found = fit(smooth_trials(16), surrogates=(name for name in [RIDGE]))
