@@ -1,5 +1,7 @@
+import os
 import random
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -79,3 +81,17 @@ def test_the_union_is_that_of_one_core_and_errors_come_through():
     assert map_on_cores(lambda n: {n}, []) == set()
     with pytest.raises(ZeroDivisionError):
         map_on_cores(lambda n: {1 // n}, [1, 2, 0, 3])
+
+
+def test_two_cores_work_at_once():
+    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core is here")
+    both, threads = threading.Barrier(2), set()
+
+    def work(n):
+        both.wait(timeout=60)  # broken, an error, where nobody else works meanwhile
+        threads.add(threading.get_ident())
+        return {n}
+
+    assert map_on_cores(work, range(4)) == {0, 1, 2, 3}
+    assert len(threads) >= 2
