@@ -1,6 +1,7 @@
 """Cost of scoring merges: time beyond a forward pass, memory, and merging to disk.
 
-    python studies/merge-throughput/engine.py --shared ../shared --out OUT [--peers PYTHON] [PART ...]
+    python studies/merge-throughput/engine.py --shared ../shared --out OUT [--peers PYTHON]
+        [--device auto|cpu|cuda] [PART ...]
 
 Models have random weights: times do not depend on the values. PYTHON is the interpreter of a separate
 environment with mergekit and lm_eval, for the parts that compare with them. Each part prints its results
@@ -51,8 +52,8 @@ CPU = Device("cpu", torch.float32)
 class Bench:
     """Models, experts and items, created once in OUT."""
 
-    def __init__(self, shared: Path, out: Path) -> None:
-        self.items, self.out = shared / "benchmarks" / ITEMS, out
+    def __init__(self, shared: Path, out: Path, device: Device = CPU) -> None:
+        self.items, self.out, self.device = shared / "benchmarks" / ITEMS, out, device
         self.tokenizer = build_tokenizer(
             (
                 json.loads(line)["prompt"]
@@ -100,9 +101,17 @@ class Bench:
 
 
 def clock(run: Callable, *args: object) -> float:
+    """Return seconds; a GPU works behind the program, so it is waited for."""
+    synchronize()
     start = time.perf_counter()
     run(*args)
+    synchronize()
     return time.perf_counter() - start
+
+
+def synchronize() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -114,8 +123,8 @@ def overhead(bench: Bench, args: argparse.Namespace) -> dict:
     """Time a candidate's merge and forward pass beside a forward pass of the base, alternately."""
     found = {}
     for size, count in (("25M", 120), ("100M", 60)):
-        network = load_model(bench.base(size), CPU)
-        plain = load_model(bench.base(size), CPU)
+        network = load_model(bench.base(size), bench.device)
+        plain = load_model(bench.base(size), bench.device)
         merger = ModelMerger(network, [open_expert(f) for f in bench.experts(size, K)])
         scorer = bench.scorer(count)
         scorer.logprobs(plain)
@@ -163,7 +172,8 @@ def pipeline(bench: Bench, args: argparse.Namespace) -> dict:
     count, size = 60, "25M"
     harness, scorer = write_harness_task(bench, count), bench.scorer(count)
     experts = bench.experts(size, K)
-    merger = ModelMerger(load_model(bench.base(size), CPU), [open_expert(f) for f in experts])
+    base = load_model(bench.base(size), bench.device)
+    merger = ModelMerger(base, [open_expert(f) for f in experts])
     folder, target = Path(args.peers).parent, bench.out / "merged"
 
     def score_ours(row: list[float]) -> None:
@@ -177,7 +187,7 @@ def pipeline(bench: Bench, args: argparse.Namespace) -> dict:
         run_quietly([folder / "mergekit-yaml", bench.out / "merge.yaml", target])
         run_quietly([folder / "lm_eval", "--model", "hf", "--model_args",
                      f"pretrained={target},dtype=float32", "--include_path", harness, "--tasks",
-                     "mixopt_mmlu", "--batch_size", "32", "--device", "cpu"])  # fmt: skip
+                     "mixopt_mmlu", "--batch_size", "32", "--device", bench.device.name])  # fmt: skip
 
     score_ours([1 / K] * K)
     ours, theirs = [], []
@@ -208,18 +218,18 @@ import torch, lm_eval
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer
-base, harness, items, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+base, harness, items, count, device = *sys.argv[1:4], int(sys.argv[4]), sys.argv[5]
 from mixopt.evaluation.scorer import Scorer
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.multiple_choice import MultipleChoiceTask
 from mixopt.config.benchmarks import MultipleChoiceConfig
-model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval().to(device)
 tokenizer = AutoTokenizer.from_pretrained(base)
 config = MultipleChoiceConfig(name="m", kind="multiple_choice", items=items, max_items=count)
 scorer = Scorer([MultipleChoiceTask(config, TaskContext(tokenizer, 2048))])
 alone = Scorer(scorer.tasks, share_prompts=False)
 tasks = TaskManager(include_path=harness, include_defaults=False)
-hflm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=32, device="cpu", max_length=2048)
+hflm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=32, device=device, max_length=2048)
 def theirs():
     found = lm_eval.simple_evaluate(model=hflm, tasks=["mixopt_mmlu"], task_manager=tasks,
                                    bootstrap_iters=0, log_samples=False)
@@ -244,8 +254,8 @@ def choices(bench: Bench, args: argparse.Namespace) -> dict:
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "HF_HUB_OFFLINE": "1",
                         "HF_DATASETS_OFFLINE": "1"}  # fmt: skip
     done = subprocess.run([args.peers, "-c", CHOICES, str(bench.base("25M")), str(harness),
-                           str(bench.items), str(count)], capture_output=True, text=True, env=env,
-                          check=False)  # fmt: skip
+                           str(bench.items), str(count), bench.device.name],
+                          capture_output=True, text=True, env=env, check=False)  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
     line = next(line for line in done.stdout.splitlines() if line.startswith("RUNS"))
@@ -267,20 +277,22 @@ import torch
 sys.path.insert(0, sys.argv[1])
 import engine
 from mixopt.evaluation.layerwise.scorer import LayerwiseScorer
-shared, out, way, k, m, budget = Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:8]
-k, m, budget = int(k), int(m), int(budget)
-bench = engine.Bench(shared, out)
+shared, out, way, k, m, budget, device = Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:9]
+k, m, budget, device = int(k), int(m), int(budget), engine.Device.choose(device)
+bench = engine.Bench(shared, out, device)
 scorer, rows = bench.scorer(8), bench.rows(k, m)
 base, experts = bench.base("100M"), [engine.open_expert(f) for f in bench.experts("100M", k)]
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+if device.name == "cuda":
+    peak = torch.cuda.max_memory_allocated
 before = peak()
 import time
 start = time.perf_counter()
 if way == "streamed":
-    stream = LayerwiseScorer(engine.Checkpoint(base), experts, engine.CPU, memory_bytes=budget)
+    stream = LayerwiseScorer(engine.Checkpoint(base), experts, device, memory_bytes=budget)
     flats = stream.logprobs(scorer, rows)
 else:
-    merger = engine.ModelMerger(engine.load_model(base, engine.CPU), experts, resident=True)
+    merger = engine.ModelMerger(engine.load_model(base, device), experts, resident=True)
     flats = [scorer.logprobs(merger.merge(row)) for row in rows]
 size = sum(map(engine.Checkpoint(base).size_bytes, engine.Checkpoint(base).names))
 print("PEAK", json.dumps([peak() - before, size, time.perf_counter() - start, float(flats[0].sum())]))
@@ -288,14 +300,18 @@ print("PEAK", json.dumps([peak() - before, size, time.perf_counter() - start, fl
 
 
 def memory(bench: Bench, args: argparse.Namespace) -> dict:
-    """Measure peak memory at M = 32, K = 8, 100M parameters, float32: streamed and resident."""
+    """Measure peak memory at M = 32, K = 8, 100M parameters, float32: streamed and resident.
+
+    It is that of the process on a CPU, and that of tensors on the card on a GPU.
+    """
     k, budget = 8, 1 << 30
     bench.experts("100M", k)
     found = {}
     for way in ("streamed", "resident"):
         done = subprocess.run(
             [sys.executable, "-c", MEMORY, str(Path(__file__).parent), str(args.shared), str(args.out),
-             way, str(k), str(M), str(budget)], capture_output=True, text=True, check=False,
+             way, str(k), str(M), str(budget), bench.device.name],
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(done.stderr[-3000:])
@@ -357,12 +373,14 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu")
     parser.add_argument("--peers", help="Python of an environment with mergekit and lm_eval.")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     logging.set_verbosity_error()
     progress.disable_progress_bar()
-    bench = Bench(args.shared, args.out)
+    bench = Bench(args.shared, args.out, Device.choose(args.device))
+    print(f"device: {bench.device.name}", flush=True)
     for name in args.parts:
         if name in ("pipeline", "choices", "disk") and not args.peers:
             print(f"{name}: left out, no --peers")
