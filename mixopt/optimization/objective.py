@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.decision import NATIVE, SPREADS
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
 from mixopt.surrogates.metric_arrays import signs
@@ -157,6 +158,12 @@ class Objective:
         Gains are compared with what counts as none in this unit.
         """
         return float(self.combinations().sum(axis=1).min() * self.growth)
+
+    @property
+    def gain_unit(self) -> str:
+        """Unit of the utility's gains, in the words that follow a number."""
+        # ranks have no spread that ensembles share, so the objective is in spreads there too
+        return NATIVE if self.unit == "raw" else SPREADS
 
     def combinations(self) -> Array:
         """Return weights of standardized gains (`c x m`), one row; for the worst one by capability."""

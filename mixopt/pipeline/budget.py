@@ -38,7 +38,7 @@ from mixopt.pipeline.mixture_runs import (
     name_mixture,
 )
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
-from mixopt.pipeline.purchase import Purchase
+from mixopt.pipeline.purchase import Purchase, kind_of, pick_purchase
 from mixopt.pipeline.run_ledger import RunLedger, WantedRun, count_tokens, is_same
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.pipeline.stored_purchases import find_stored_purchases
@@ -193,13 +193,18 @@ class BudgetSpender:
             places = [place for place, _ in options]
             at = asked.pick(places, np.array([float(p.tokens) for _, p in options]))
             values = value_of_runs(posterior, asked, at, combinations)
-            worth = values / np.array([purchase.price for _, purchase in options])
-            best = int(worth.argmax())
-            if values[best] <= 0:
+            unit = self._gains.objective.gain_unit
+            best, chosen = pick_purchase(
+                [
+                    replace(purchase, value=value, unit=unit)
+                    for (_, purchase), value in zip(options, values.tolist(), strict=True)
+                ]
+            )
+            if chosen.value <= 0:
                 break
             tie = TIE * self._gains.objective.usual_gain
             self._misses = 0 if values.max() >= tie else self._misses + 1
-            batch.append(replace(options[best][1], value=float(values[best])))
+            batch.append(chosen)
             left -= batch[-1].price
             # a result at its expectation stands for a run that is still in training
             row = at.pick([best])
@@ -250,6 +255,8 @@ class BudgetSpender:
             mixture = Mixture.from_vector(self._context.config.domains, self._candidates[place])
             if self._ledger.failed(self._candidates[place]):
                 continue
+            own = [p.tokens for p in batch if name_mixture(p.ratios) == name_mixture(mixture)]
+            longest = max([self._ledger.longest(self._candidates[place]), *own])
             for length in self._lengths:
                 if not has_text(self._context, mixture, length):
                     continue
@@ -262,7 +269,8 @@ class BudgetSpender:
                     seed += 1
                 price = length + self._price_of_natural(seed, length, batch)
                 if price <= left:
-                    options.append((place, Purchase(mixture, length, seed, price, 0.0)))
+                    kind = kind_of(length, longest)
+                    options.append((place, Purchase(mixture, length, seed, price, 0.0, kind)))
         return options
 
     def _price_of_natural(self, seed: int, tokens: int, batch: Sequence[Purchase]) -> int:

@@ -123,6 +123,13 @@ class RunLedger:
         """Return whether runs of some lengths are scored at `tokens`."""
         return tokens in lengths if self.decays else max(lengths, default=0) >= tokens
 
+    def longest(self, row: Array) -> int:
+        """Return the tokens of the longest run of a mixture (`d`) with any seed; 0 without any."""
+        name = name_mixture(self.mixture(row))
+        return max(
+            (max(n) for (own, _), n in self._trained.items() if own == name and n), default=0
+        )
+
     def failed(self, row: Array, seed: int | None = None) -> bool:
         """Return whether a run of a mixture failed, with one seed or with any."""
         name = name_mixture(Mixture.from_vector(self._context.config.domains, row))

@@ -1,3 +1,4 @@
+import re
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -465,6 +466,10 @@ def test_a_raised_budget_chooses_by_what_was_bought_before(tmp_path, spent, monk
     assert counts[1] == len({(r, s) for r, s, _ in map(freeze, keys(first))}) - 2
     announced = [one for one in said if one.startswith("next: train")]
     assert len(announced) == len({*announced})
+    assert re.search(
+        r"by 0\.500 sd of a benchmark; (another candidate|a longer run|a further seed) of \d+% .* "
+        r"by 0\.\d{3} for [\d,]+ tokens$", announced[0],
+    )  # fmt: skip
 
 
 def freeze(key):

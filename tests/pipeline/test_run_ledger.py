@@ -53,6 +53,7 @@ def test_a_long_run_has_the_short_one_as_a_checkpoint(open_ledger):
     assert [(o.seed, o.tokens) for o in ledger.observations] == [(0, UNIT), (0, 4 * UNIT)]
     assert ledger.is_trained(A, 0, UNIT)
     assert not ledger.is_trained(A, 1, UNIT)
+    assert (ledger.longest(A), ledger.longest(B)) == (4 * UNIT, 0)
     assert ledger.spent == 150 + 4 * UNIT
 
 
