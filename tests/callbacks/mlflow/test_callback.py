@@ -36,7 +36,8 @@ def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_
     callback.on_model_scored("expert", "birds", {"loss": Score(2.5, 0.25)})
     callback.on_model_scored("expert", "given", {"loss": Score(2.5)})  # was not trained here
     natural = Comparison("natural", Mixture({"birds": 1.0}), Estimate(0.2, 0.1))
-    callback.on_proposals([Proposal(Mixture({"birds": 1.0}), Estimate(0, 0), {}, (natural,))])
+    proposal = Proposal(Mixture({"birds": 1.0}), Estimate(0, 0), {}, (natural,))
+    callback.on_proposals([proposal])
     (tmp_path / "exports").mkdir()
     (tmp_path / "exports" / "a.txt").write_text("x")
     callback.on_file_written(tmp_path / "exports")
@@ -49,6 +50,8 @@ def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_
     assert parent.info.status == "FINISHED"
     assert parent.data.params["base.kind"] == "build"
     assert parent.data.metrics["proposal/gain_over_natural"] == 0.2
+    assert proposal.verdict
+    assert parent.data.tags["mixopt.verdict"] == proposal.verdict
     rounds = {key: value for key, value in parent.data.metrics.items() if "proposal" not in key}
     assert rounds == {
         "corpus/tokens/birds": 10, "search/trials": 1, "search/best_utility": 0.5,
