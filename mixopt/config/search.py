@@ -106,7 +106,8 @@ class SearchConfig(SearchSpaceConfig):
     natural: NaturalRatios | None = None
     """Natural mixture; proportional to the available tokens if left out."""
     normalise: Normalisation = "z"
-    """Normalization of benchmarks: z-scores over the trials, percentile ranks, or raw."""
+    """Normalization of benchmarks: z-scores over the trials, percentile ranks (for the surrogate alone;
+    the decision is in z-scores then), or raw."""
     aggregate: Literal["mean", "worst"] = "mean"
     """Utility: the weighted mean of the capabilities, or the worst one."""
     capability_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
@@ -182,6 +183,22 @@ class SearchConfig(SearchSpaceConfig):
         elif name := self._needs_merges(benchmarks):
             why = f"benchmark {name!r} needs a whole model"
         return f"search.method: auto, here {method}: {why}"
+
+    def describe_ranks(self, benchmarks: Sequence[BenchmarkConfig]) -> str | None:
+        """Return a warning where ranks are asked for and the decision has none; None otherwise.
+
+        Args:
+            benchmarks: Of the study.
+        """
+        chosen_by = [each for each in benchmarks if each.role == "search"]
+        # without a loss that ensembles score there is no decision
+        if self.normalise != "rank" or all(isinstance(e, WHOLE_MODEL_CONFIGS) for e in chosen_by):
+            return None
+        return (
+            "search.normalise: rank holds for the surrogate's proposals alone: the best ensemble and "
+            "the decision, with all its gains, are in spreads (z), because mixtures that were not "
+            "scored have no rank. Set normalise: z, or raw, to choose by one objective throughout."
+        )
 
     @staticmethod
     def _needs_merges(benchmarks: Sequence[BenchmarkConfig]) -> str | None:

@@ -26,8 +26,10 @@ KNOWN_FROM: Mapping[Kind, str] = {
 
 
 def report_plan(context: StudyContext) -> None:
-    """Report what each stage will train and score, and a method that the settings have changed."""
+    """Report what each stage will train and score, and what is not as the settings say it."""
     config = context.config
+    if ranks := config.search.describe_ranks(config.benchmarks):
+        context.callbacks.warning(ranks, "ratios")
     if config.search.method == "auto" and config.search_method != "ensemble":
         context.callbacks.message(config.search.describe_method(config.benchmarks))
     stages = plan_stages(context)

@@ -24,6 +24,16 @@ def test_settings_that_do_not_go_together_are_refused(settings, words):
         SearchConfig(**settings)
 
 
+def test_ranks_are_warned_of_where_a_decision_has_none(tmp_path):
+    benchmarks = load_study(toy.write_study(tmp_path)).benchmarks
+    said = SearchConfig(normalise="rank").describe_ranks(benchmarks)
+    assert said.startswith("search.normalise: rank holds for the surrogate's proposals alone")
+    assert SearchConfig().describe_ranks(benchmarks) is None
+    # of what ensembles cannot score there is no decision
+    text = GenerationConfig(name="g", kind="generation", items="g.jsonl")
+    assert SearchConfig(normalise="rank").describe_ranks([text]) is None
+
+
 def test_the_response_map_follows_from_the_method():
     assert SearchConfig().choose_response("mergemix") == RESPONSE
     assert SearchConfig().choose_response("ensemble") == ENSEMBLE_RESPONSE

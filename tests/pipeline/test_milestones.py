@@ -91,3 +91,14 @@ def test_a_method_that_a_setting_of_merges_chose_is_said(toy_folder):
         assert recorder.plan
     (message,) = (text for text in said if "search.method" in text)
     assert message == "search.method: auto, here mergemix: item_share is a setting of merges"
+
+
+@pytest.mark.parametrize(("normalise", "warned"), [("rank", 1), ("z", 0)])
+def test_ranks_that_the_decision_has_not_are_warned_of_once(toy_folder, normalise, warned):
+    search = {"rounds": [7], "normalise": normalise}
+    study = toy.load(toy_folder, toy.write_study(toy_folder, search=search))
+    context = study.prepare()
+    for _ in range(2):
+        report_plan(context)
+    found = [text for text in study.callbacks.warnings if text.startswith("search.normalise: rank")]
+    assert len(found) == warned
