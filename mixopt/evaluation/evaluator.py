@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from math import ceil
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
+
+MOST_MAPPED = 64  # experts whose files stay open; a process may have about a thousand
 
 
 @dataclass(frozen=True)
@@ -318,7 +320,10 @@ class MergeEvaluator:
     def expert_logprobs(self) -> list[Flat]:
         """Log-probabilities of all scored tokens (`t`) by each expert alone (`k`)."""
         folders = self.build_expert_logprobs(range(self.k))
-        return [np.load(folder / "logprobs.npy") for folder in folders]
+        # an artifact never changes, so its file can be mapped; each map keeps a file open, and there are
+        # many runs, of one model each
+        mode: Literal["r"] | None = "r" if 1 < self.k <= MOST_MAPPED else None
+        return [np.load(folder / "logprobs.npy", mmap_mode=mode) for folder in folders]
 
     def expert_artifact(self, index: int) -> Artifact:
         """Return the artifact of one expert's log-probabilities."""

@@ -23,9 +23,12 @@ class Ensemble:
     """
 
     def __init__(self, logprobs: Sequence[NDArray[np.float32]]) -> None:
-        stacked = np.stack(logprobs).astype(np.float64)
-        self._largest = stacked.max(axis=0)
-        self._relative = np.exp(stacked - self._largest)
+        # in place: at a million tokens each copy has 8 MB an expert. Single precision has no probability
+        # below e^-103, and at the weights of one expert its tokens may be that much below another's
+        self._relative = np.stack(logprobs, dtype=np.float64)
+        self._largest = self._relative.max(axis=0)
+        self._relative -= self._largest
+        np.exp(self._relative, out=self._relative)
 
     def mix(self, weights: Sequence[float]) -> NDArray[np.float64]:
         """Mix the experts' probabilities.

@@ -63,6 +63,22 @@ def test_an_ensemble_is_never_worse_than_its_worst_expert(evaluator):
     assert ensembled < max(each["merged"]["birds_heldout"].score for each in corners)
 
 
+def test_log_probabilities_of_experts_are_mapped_and_those_of_one_model_are_read(
+    evaluator, monkeypatch
+):
+    """Each map keeps a file open, and runs are models of their own, of which there are many."""
+    assert all(isinstance(flat, np.memmap) for flat in evaluator.expert_logprobs)
+    read = evaluator.ensemble.mix([0.4, 0.3, 0.3])
+    for limit, k in ((2, 3), (64, 1)):
+        monkeypatch.setattr("mixopt.evaluation.evaluator.MOST_MAPPED", limit)
+        other = fresh(evaluator, evaluator.store)
+        other.k = k
+        assert not any(isinstance(flat, np.memmap) for flat in other.expert_logprobs)
+        assert len(other.expert_logprobs) == k
+        if k == 3:
+            assert np.array_equal(other.ensemble.mix([0.4, 0.3, 0.3]), read)
+
+
 def test_scores_are_read_again(evaluator, monkeypatch):
     first = evaluator.score([0.2, 0.3, 0.5])
     monkeypatch.setattr(evaluator.scorer, "logprobs", lambda *_: pytest.fail("scored again"))
