@@ -38,7 +38,10 @@ def describe_next_step(
     # phases have a schedule, whatever the last one advises
     if decision is not None and not decision.moves and not config.phases:
         spent = "report.html" in files or "runs.csv" in files or (output / "runs.csv").exists()
-        return decision.advice or _describe_staying(config, decision, study or "STUDY", spent=spent)
+        step = _describe_staying(config, decision, study or "STUDY", spent=spent)
+        if not decision.learning:  # of a table, of which a study's budget trains nothing
+            return decision.advice or step
+        return f"{step}. {decision.advice}" if decision.advice else step
     if "report.html" not in files and "schedule.json" not in files:
         asked = {"validation": config.validation, "budget": config.budget}
         left = [name for name, section in asked.items() if section is not None]

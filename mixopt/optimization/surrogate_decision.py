@@ -3,17 +3,17 @@
 See docs/methods.md, section 11.8. Shapes: `n` runs, `q` candidates, `d` domains, `m` metrics.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from scipy.special import ndtri
 
-from mixopt.decision import CHANCE, NATIVE, NEAREST_ALLOWED, SAME_RATIO, SPREADS, Decision
+from mixopt.decision import NATIVE, NEAREST_ALLOWED, SAME_RATIO, SPREADS, Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture, nearest
-from mixopt.optimization.decision import TIE, decide
+from mixopt.optimization.decision import TIE, decide, runs_needed, say_runs_needed
 from mixopt.optimization.nearest_allowed import nearest_allowed
 from mixopt.optimization.optimism import Optimism
 from mixopt.optimization.optimize import FoundMixtures
@@ -25,7 +25,6 @@ from mixopt.surrogates.surrogate import Surrogate
 QUANTILES = 512  # points that stand for a normal posterior
 FEWEST_MIXTURES = 6  # mixtures left out of a fit from which its predictions are checked
 MOST_CANDIDATES = 256  # runs that may be recommended: those of the highest expected utility
-MANY_RUNS = 100  # runs above which no number is advised
 
 
 @dataclass(frozen=True)
@@ -256,12 +255,5 @@ def _runs_needed(
         how = f"left-out runs are missed by {noise:.3f}; no mixture was run twice"
     else:
         return ""
-    wanted = gain.mean / float(ndtri(CHANCE))
-    precision = max(1 / wanted**2 - 1 / max(gain.std_error, 1e-12) ** 2, 0.0)
-    runs = max(1, ceil(2 * noise**2 * precision))
-    each = (
-        f"new run{'s' * (runs > 1)} each of it and of the {reference} mixture are needed to decide"
-    )
-    if runs > MANY_RUNS:
-        return f"If the gain is {gain.mean:+.3f}, more than {MANY_RUNS} {each} ({how})."
-    return f"If the gain is {gain.mean:+.3f}, {about} {runs} {each} ({how})."
+    runs = runs_needed(gain, math.sqrt(2) * noise)
+    return say_runs_needed(gain, runs, reference, about=about, how=how)

@@ -10,12 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from mixopt.decision import NATIVE, NEAREST_ALLOWED, SPREADS, Decision
+from mixopt.decision import NEAREST_ALLOWED, Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.decision import Choice
 from mixopt.optimization.nearest_allowed import nearest_allowed
 from mixopt.optimization.objective import Objective
+from mixopt.pipeline.advice import advise_runs
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.early_scores import with_early_scores
 from mixopt.pipeline.gain_curve import (
@@ -79,11 +80,12 @@ def decide_study(
     equivalent = equivalent_tokens(
         gains, posterior.over_natural, rows[choice.candidate], observed, context.config.seed
     )
+    gain = estimate_gain(own, objective)
     return Decision(
         moves=choice.moves,
         candidate=Mixture.from_vector(domains, rows[choice.candidate]),
         kept=Mixture.from_vector(domains, gains.kept),
-        gain=estimate_gain(own, objective),
+        gain=gain,
         tokens=gains.tokens,
         target_tokens=context.config.target.tokens,
         runs=count_runs(context, gains, observed),
@@ -98,8 +100,8 @@ def decide_study(
         confirmed_tokens=confirmed_tokens,
         proxies=gains.proxies,
         reference="natural" if gains.keeps_natural else NEAREST_ALLOWED,
-        # ranks have no spread that ensembles share, so the objective is in spreads there too
-        unit=NATIVE if objective.unit == "raw" else SPREADS,
+        advice="" if choice.moves else advise_runs(context, gains, posterior, chosen, gain),
+        unit=objective.gain_unit,
     )
 
 

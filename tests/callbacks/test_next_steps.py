@@ -71,6 +71,8 @@ def test_a_folder_with_spaces_is_one_word_of_the_command(tmp_path):
     ((STAYS,), ("exports", "schedule.json"), PHASES,
      "read the report, then train with what exports/ has"),
     ((ADVISED,), ("report.html",), {}, "train two more"),
+    ((stays(learning=(AFTER,), advice="Nine runs tell."),), ("report.html",), {},
+     "train on natural, or: mixopt run x.yaml --budget-tokens N, to know more. Nine runs tell."),
 ])  # fmt: skip
 def test_what_follows(proposals, files, changes, step, tmp_path):
     config = load_study(toy.write_study(tmp_path, **changes))

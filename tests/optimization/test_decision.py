@@ -1,6 +1,8 @@
 import numpy as np
 
-from mixopt.optimization.decision import decide
+from mixopt.decision import CHANCE
+from mixopt.estimate import Estimate
+from mixopt.optimization.decision import decide, runs_needed
 
 
 def draws(means, sds, n=20_000, seed=0):
@@ -32,3 +34,14 @@ def test_natural_is_kept_for_a_gain_that_counts_as_none():
     choice = decide(draws([0.01, 0.005], [0.001, 0.001]), np.zeros(2))
     assert (choice.candidate, choice.moves) == (0, False)
     assert decide(draws([0.03], [0.001]), np.zeros(1)).moves
+
+
+def test_runs_are_needed_until_the_chance_is_what_a_move_needs():
+    gain, noise = Estimate(0.1, 0.3), 0.25
+    runs = runs_needed(gain, noise)
+    after = [Estimate(0.1, (1 / 0.3**2 + k / noise**2) ** -0.5).chance for k in (runs, runs - 1)]
+    assert after[0] >= CHANCE > after[1]
+    assert runs_needed(Estimate(0.4, 0.3), noise) == 1
+    # runs that measure something else leave a part of the variance
+    assert runs_needed(gain, noise, (0.09, 0.05)) == np.inf
+    assert runs <= runs_needed(gain, noise, (0.09, 0.088)) < np.inf

@@ -69,6 +69,7 @@ def test_runs_that_are_better_narrow_the_gain_and_move(searched):
     after = decide(study, trials, runs)
     assert after.runs == 2
     assert after.moves
+    assert after.advice == ""
     assert after.gain.chance > 0.9
 
 
@@ -82,6 +83,7 @@ def test_runs_that_are_worse_everywhere_keep_natural(searched):
     decision = decide(study, trials, real_runs(study, trials, bad))
     assert not decision.moves
     assert decision.ratios == Mixture(NATURAL)
+    assert decision.advice == "A gain of at most 0.02 sd of a benchmark counts as none."
     assert "stay with the natural mixture" in decision.verdict
 
 
