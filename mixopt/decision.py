@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from mixopt.estimate import Estimate, format_chance, read_estimates
+from mixopt.evidence import PairedNoise, describe_ranges
 from mixopt.mixture import Mixture
 
 Record = TypeVar("Record")
@@ -160,6 +161,9 @@ class Decision:
         confirmed_tokens: Length of the runs of `confirmation`; None without any.
         unit: Of `gain`, in the words that follow its number: `SPREADS` or `NATIVE`.
         target_tokens: Of the run that the mixture is for; None where it is not known.
+        noise: Of one paired difference of the utility; None where unknown.
+        resampled: By domain, the 10% and 90% quantiles of its ratio in the best ensemble over resampled
+            benchmark items; empty where ensembles do not score all that chooses.
     """
 
     moves: bool
@@ -183,6 +187,8 @@ class Decision:
     confirmed_tokens: int | None = None
     unit: str = SPREADS
     target_tokens: int | None = None
+    noise: PairedNoise | None = None
+    resampled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def ratios(self) -> Mixture:
@@ -257,7 +263,7 @@ class Decision:
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """Sentences on what else was looked at: runs with unused seeds, and merges."""
+        """Sentences on what else was looked at: unused seeds, merges, noise, and resampled items."""
         name = self._candidate_name
         said = [] if self.merges is None else [self.merges.describe("" if self.moves else name)]
         if self.confirmation is not None:
@@ -268,7 +274,12 @@ class Decision:
             sentence = f"{known}: gain {gain:+.3f}{where}, "
             said.insert(0, f"{sentence}95% interval [{low:+.3f}, {high:+.3f}]")
         over = "over the natural mixture: " * (self.reference == NEAREST_ALLOWED)
-        return tuple(f"{over}{sentence}" for sentence in said)
+        said = [f"{over}{sentence}" for sentence in said]
+        if self.noise is not None:
+            said.append(self.noise.describe(self.unit))
+        if self.resampled:
+            said.append(describe_ranges(self.resampled))
+        return tuple(said)
 
     @property
     def _candidate_name(self) -> str:
@@ -308,6 +319,11 @@ class Decision:
             target_tokens=None if target_tokens is None else int(target_tokens),
             # earlier versions did not write it
             unit=str(plain.get("unit", NATIVE)).replace(OLD_SPREADS, SPREADS),
+            noise=_read(PairedNoise, plain["noise"]) if plain.get("noise") else None,
+            resampled={
+                name: (float(low), float(high))
+                for name, (low, high) in plain.get("resampled", {}).items()
+            },
             **{name: str(plain[name]) for name in texts if name in plain},
         )
 

@@ -1,9 +1,11 @@
+import json
 from dataclasses import asdict, replace
 
 import pytest
 
 from mixopt import Estimate, Mixture
-from mixopt.decision import NATIVE, SPREADS, Decision, EquivalentTokens, MergeCheck
+from mixopt.decision import NATIVE, NEAREST_ALLOWED, SPREADS, Decision, EquivalentTokens, MergeCheck
+from mixopt.evidence import PairedNoise
 
 NATURAL, CANDIDATE = Mixture({"a": 0.5, "b": 0.5}), Mixture({"a": 0.8, "b": 0.2})
 
@@ -138,3 +140,25 @@ def test_a_target_beyond_what_the_runs_can_tell_is_said_and_read_back():
     )
     assert replace(far, target_tokens=8000).horizon == ""
     assert Decision.from_dict(asdict(far)).horizon == far.horizon
+
+
+def test_noise_of_training_and_resampled_items_are_evidence():
+    known = replace(
+        decision(moves=True),
+        noise=PairedNoise(0.12, 3),
+        resampled={"a": (0.5, 0.72), "b": (0.29, 0.5)},
+    )
+    assert known.checks == (
+        "the difference of two mixtures trained with one seed has a noise of 0.120 sd of a benchmark "
+        "(measured by 3 repeated runs with other seeds)",
+        "over resampled items the best ensemble has a between 50% and 72%, b between 29% and 50% (10% "
+        "to 90%)",
+    )
+    plain = json.loads(
+        json.dumps(asdict(known) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)})
+    )
+    assert Decision.from_dict(plain) == known
+    del plain["noise"], plain["resampled"]  # of an earlier version
+    assert Decision.from_dict(plain).checks == ()
+    near = replace(known, reference=NEAREST_ALLOWED)
+    assert near.checks == known.checks

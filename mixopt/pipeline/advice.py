@@ -1,4 +1,4 @@
-"""How many runs it would take to tell where a study stays with natural.
+"""The noise of training, and how many runs it would take to tell where a study stays with natural.
 
 Shapes: `c` combinations, `m` metrics.
 """
@@ -7,12 +7,13 @@ import numpy as np
 
 from mixopt.decision import NEAREST_ALLOWED
 from mixopt.estimate import Estimate
+from mixopt.evidence import PairedNoise
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.decision import TIE, runs_needed, say_runs_needed
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.confirmation import trainable_lengths
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.gains import StudyGains
+from mixopt.pipeline.gains import StudyGains, repeated_gains
 from mixopt.pipeline.mixture_runs import has_text
 from mixopt.surrogates.gain_model import SAME, GainPosterior, Mixtures
 
@@ -70,6 +71,21 @@ def advise_runs(
         f"{objective.gain_unit}"
     )
     return say_runs_needed(gain, needed[length], reference, about="about", how=how)
+
+
+def paired_noise(posterior: GainPosterior, chosen: Mixtures, objective: Objective) -> PairedNoise:
+    """Return the noise of one paired difference of the utility.
+
+    Args:
+        posterior: Of the gains, given all runs.
+        chosen: The candidate (one row).
+        objective: The study's.
+    """
+    weights = counted_combination(posterior, chosen, objective)
+    known = [np.isfinite(own).sum(axis=0) for own in repeated_gains(posterior.runs)]
+    counts = sum((np.maximum(n - 1, 0) for n in known), start=np.zeros(weights.shape[1], int))
+    differences = int(counts[weights[0] != 0].max(initial=0))
+    return PairedNoise(float(posterior.model.combined_noise(weights)[0]), differences)
 
 
 def counted_combination(posterior: GainPosterior, chosen: Mixtures, objective: Objective) -> Array:

@@ -16,7 +16,7 @@ from mixopt.mixture import Array, Mixture
 from mixopt.optimization.decision import Choice
 from mixopt.optimization.nearest_allowed import nearest_allowed
 from mixopt.optimization.objective import Objective
-from mixopt.pipeline.advice import advise_runs
+from mixopt.pipeline.advice import advise_runs, paired_noise
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.early_scores import with_early_scores
 from mixopt.pipeline.gain_curve import (
@@ -43,6 +43,7 @@ from mixopt.surrogates.metric_arrays import signs
 from mixopt.trials import Trials
 
 MOST_TRIALS = 24  # merges among the candidates, the best by the surrogate
+RESAMPLED = 32  # bootstrap samples of items over which the best ensemble is searched
 DISTINCT = 0.05  # ‖√λ − √λ'‖ from which another mixture is worth a merge
 VALIDATED = 500  # first seed of a validation
 
@@ -66,7 +67,7 @@ def decide_study(
     if policy.objective is None or not reaches_natural(context, search):
         return None
     gains = StudyGains(context, search, policy, trials)
-    leaders = gains.search_ensembles(context.config.seed)
+    leaders, resampled = gains.search_resampled(context.config.seed, RESAMPLED)
     rows = list_candidates(context, search, policy, trials, proposals, leaders)
     observed = list_observations(context, search, policy, trials)
     runs = gains.observe(observed)
@@ -102,6 +103,8 @@ def decide_study(
         reference="natural" if gains.keeps_natural else NEAREST_ALLOWED,
         advice="" if choice.moves else advise_runs(context, gains, posterior, chosen, gain),
         unit=objective.gain_unit,
+        noise=paired_noise(posterior, chosen, objective),
+        resampled=_list_ranges(domains, resampled),
     )
 
 
@@ -208,6 +211,14 @@ def _confirm(
     worst = int(gains.argmin())
     noise = posterior.model.combined_noise(combinations)[worst]
     return Estimate(float(gains[worst]), float(noise / np.sqrt(mine.sum()))), int(tokens)
+
+
+def _list_ranges(domains: Sequence[str], rows: Array) -> dict[str, tuple[float, float]]:
+    """Return the 10% and 90% quantiles of each ratio over mixtures (`n x d`); none of no mixtures."""
+    if not len(rows):
+        return {}
+    low, high = np.percentile(rows, [10, 90], axis=0).tolist()
+    return dict(zip(domains, zip(low, high, strict=True), strict=True))
 
 
 def _by_capability(

@@ -219,8 +219,17 @@ class StudyGains:
         Args:
             seed: Of the resampled items.
         """
+        return self.search_resampled(seed, BOOTSTRAPS)[0]
+
+    def search_resampled(self, seed: int, draws: int) -> tuple[Array, Array]:
+        """Return what `search_ensembles` does, and the best ensembles of resampled items (`draws x d`).
+
+        Args:
+            seed: Of the resampled items; the first samples do not depend on their number.
+            draws: Number of samples, of which the mean over the first `BOOTSTRAPS` is a candidate.
+        """
         if not self._scored.all():
-            return np.empty((0, len(self.natural)))
+            return np.empty((0, len(self.natural))), np.empty((0, len(self.natural)))
         model, space = ensemble_losses(self.search, self.metrics), self.search.space
         gamma = self.search.ensemble_response
         around = response_weights(self._weights(self._around), gamma)
@@ -235,8 +244,10 @@ class StudyGains:
         found = EnsembleSearch(model, utility, space, gamma)
         leader = found.maximize([start])
         rng = np.random.default_rng([seed, SEEDS, 1])
-        mean = found.bootstrap(leader, BOOTSTRAPS, rng).mean(axis=0)
-        return space.ratios(np.stack([leader, space.pull(mean[None])[0]]))
+        resampled = found.bootstrap(leader, draws, rng)
+        mean = resampled[:BOOTSTRAPS].mean(axis=0)
+        leaders = np.stack([leader, space.pull(mean[None])[0]])
+        return space.ratios(leaders), space.ratios(resampled)
 
     def proxy_scores(self, ratios: Array) -> tuple[Array, Array]:
         """Return what the proxies say of mixtures (`n x d`), and its errors (`n x m` each).
@@ -310,19 +321,30 @@ def measure_noise(runs: Runs | None, m: int, usual: float) -> NDArray[np.float64
         usual: What the differences of two seeds count as, in the unit of the gains.
     """
     squares, counts = np.zeros((2, m))
-    if runs is not None:
-        # ratios that went through a file differ in their last digits
-        keys = np.column_stack([(runs.ratios / SAME).round(), runs.tokens])
-        for key in np.unique(keys, axis=0):
-            mine = (keys == key).all(axis=1)
-            _, first = np.unique(runs.seeds[mine], return_index=True)
-            own = runs.gains[mine][first]
-            known = np.isfinite(own).sum(axis=0)
-            repeated = known > 1
-            squares[repeated] += np.nanvar(own[:, repeated], axis=0) * known[repeated]
-            counts[repeated] += known[repeated] - 1
+    for own in repeated_gains(runs):
+        known = np.isfinite(own).sum(axis=0)
+        repeated = known > 1
+        squares[repeated] += np.nanvar(own[:, repeated], axis=0) * known[repeated]
+        counts[repeated] += known[repeated] - 1
     seen = counts > 0
     mean_square = squares[seen].mean() if seen.any() else 0.0
     mean_count = counts[seen].mean() if seen.any() else 0.0
     pooled = (mean_square + 2 * usual**2) / (mean_count + 2)
     return np.asarray(np.sqrt((squares + SHRINKAGE * pooled) / (counts + SHRINKAGE)))
+
+
+def repeated_gains(runs: Runs | None) -> list[Array]:
+    """Return the gains of each mixture and length by seed (`seeds x m`), NaN where missing.
+
+    Args:
+        runs: Gains, of which one for each seed counts.
+    """
+    if runs is None:
+        return []
+    # ratios that went through a file differ in their last digits
+    keys, found = np.column_stack([(runs.ratios / SAME).round(), runs.tokens]), []
+    for key in np.unique(keys, axis=0):
+        mine = (keys == key).all(axis=1)
+        _, first = np.unique(runs.seeds[mine], return_index=True)
+        found.append(runs.gains[mine][first])
+    return found

@@ -57,6 +57,9 @@ def test_without_runs_the_interval_is_wide_and_the_tokens_are_within_reach(searc
     low, high = decision.gain.interval
     assert high - low > 0.2 * abs(decision.gain.mean)
     assert decision.runs == 0
+    assert decision.noise.differences == 0
+    assert set(decision.resampled) == set(NATURAL)
+    assert all(0 <= low < high <= 1 for low, high in decision.resampled.values())
     assert decision.tokens == min(study.config.target.tokens, 8 * study.config.training.tokens)
     assert set(decision.capabilities) == {"birds", "ships", "sums"}
     assert decision.ratios == (decision.candidate if decision.moves else decision.kept)
@@ -68,6 +71,9 @@ def test_runs_that_are_better_narrow_the_gain_and_move(searched):
     runs = real_runs(study, trials, {"proposal": (before.candidate, 1.0)})
     after = decide(study, trials, runs)
     assert after.runs == 2
+    assert after.noise.differences == 1
+    # the two seeds differ by a thousandth, and are shrunk towards what is usual
+    assert 0 < after.noise.std < before.noise.std
     assert after.moves
     assert after.advice == ""
     assert after.gain.chance > 0.9
@@ -109,7 +115,11 @@ def test_a_limit_that_costs_something_is_no_reason_to_stay(tmp_path, trained_toy
     assert decision.gain.mean > 0
     assert all(gain.mean > 0 for gain in decision.capabilities.values())
     assert "likely to be better than the nearest allowed mixture" in decision.verdict
-    assert all(sentence.startswith("over the natural mixture: ") for sentence in decision.checks)
+    # noise and the choice of items are over nothing
+    gains = [sentence for sentence in decision.checks if ": gain " in sentence]
+    assert gains
+    assert all(sentence.startswith("over the natural mixture: ") for sentence in gains)
+    assert len(decision.checks) == len(gains) + 2
 
 
 def test_the_decision_is_the_one_statement_of_a_proposal(searched):

@@ -8,6 +8,7 @@ import toy
 from mixopt.pipeline.decide import decide_study
 from mixopt.pipeline.ensemble_scores import ensemble_losses
 from mixopt.pipeline.gains import (
+    BOOTSTRAPS,
     Observation,
     StudyGains,
     measure_noise,
@@ -82,6 +83,15 @@ def test_an_accuracy_without_signal_leads_the_search_by_its_loss(gains):
     assert best < natural
     silent = replace(doubtful.objective, loss_trust=None)
     assert not silent.search_trust.any()
+
+
+def test_more_resampled_items_change_no_candidate(gains):
+    leaders, resampled = gains.search_resampled(0, 2 * BOOTSTRAPS)
+    assert np.array_equal(leaders, gains.search_ensembles(seed=0))
+    assert resampled.shape == (2 * BOOTSTRAPS, 3)
+    assert gains.search.space.space.contains(resampled, tolerance=1e-6).all()
+    assert leaders[1] == pytest.approx(resampled[:BOOTSTRAPS].mean(axis=0), abs=1e-6)
+    assert (resampled.std(axis=0) > 0).all()
 
 
 def test_gains_are_stated_by_the_runs_for_which_natural_has_text(tmp_path, trained_toy):

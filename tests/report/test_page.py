@@ -12,6 +12,7 @@ from mixopt import Estimate, Metric, Mixture, Proposal
 from mixopt.callbacks.base import StudyWarning
 from mixopt.comparison import Support, Ties
 from mixopt.decision import Decision, EquivalentTokens, MergeCheck
+from mixopt.evidence import PairedNoise
 from mixopt.report.data import PredictedScores
 from mixopt.report.findings import find
 from mixopt.report.page import _render_page, write_report
@@ -164,6 +165,14 @@ def parts(html):
     text = " ".join(re.sub(r"<[^>]+>", " ", text).split())
     before, evidence = text.split("Evidence from merges and the surrogate")
     return before, *evidence.split("How to reproduce")
+
+
+def test_noise_of_training_and_resampled_items_are_evidence():
+    known = {"noise": PairedNoise(0.12, 3), "resampled": {"birds": (0.52, 0.71)}}
+    before, evidence, _ = parts(_render_page(decided(0.4, **known)))
+    for words in ("has a noise of 0.120 sd of a benchmark", "birds between 52% and 71%"):
+        assert words in evidence
+        assert words not in before
 
 
 @pytest.mark.parametrize("mean", [0.4, -0.4])
