@@ -32,7 +32,7 @@ def list_trained_runs(
         metrics: Of their scores (`m`).
         natural: The natural mixture.
         domains: In the order of the runs' ratios.
-        objective: The unit of the gains; without one, or where it has no or other metrics, gains are NaN.
+        objective: The unit of the gains; without one, or where its metrics are not these, gains are NaN.
         expert_tokens: Tokens of an expert, from which the unit grows.
     """
     reference = natural.vector(domains)
