@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mixopt import Mixture
+from mixopt.decision import SPREADS
 from mixopt.pipeline import budget, run_ledger, stored_purchases
 from mixopt.pipeline.budget import BudgetSpender
 from mixopt.pipeline.mixture_runs import FRESH, ScoredRun
@@ -98,7 +99,9 @@ def spend(monkeypatch):
             scorer=SimpleNamespace(read=lambda score: {"loss": SimpleNamespace(score=score)}),
             callbacks=SimpleNamespace(message=lambda _: None, warning=lambda *_: None),
         )  # fmt: skip
-        objective = SimpleNamespace(combinations=lambda: np.ones((1, 1)), usual_gain=1.0)
+        objective = SimpleNamespace(
+            combinations=lambda: np.ones((1, 1)), usual_gain=1.0, gain_unit=SPREADS
+        )
         gains = SimpleNamespace(
             natural=NATURAL, metrics=[SimpleNamespace(name="loss")], tokens=40, objective=objective,
             observe=observe, mixtures=mixtures, condition=condition,
