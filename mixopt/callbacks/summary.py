@@ -68,6 +68,8 @@ def summarize(
     if decision is not None and decision.equivalent_tokens is not None and not decision.alone:
         mixture = "this mixture" if decision.moves else "the best other one"
         lines.append(f"  {_worth(decision.equivalent_tokens, mixture)}")
+    if decision is not None and decision.horizon:
+        lines.append(f"  the gain at the target's {decision.target_tokens:,} tokens cannot be said")
     rows = sum(_count_rows(line, width) for line in (*lines, *rest))
     lines += draw_ratios(proposal, max(FEWEST_BARS, ROWS - rows), signs, width)
     return [show_line(line) for line in (*lines, *rest)]

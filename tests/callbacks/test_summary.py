@@ -41,6 +41,13 @@ def test_where_natural_stays_the_best_other_mixture_is_named():
     assert first.startswith("  a   50.0% (best other  80.0%)  ███")
 
 
+def test_a_target_beyond_what_can_be_told_has_a_line():
+    near = decided({"a": 0.5, "b": 0.5}, {"a": 0.8, "b": 0.2})
+    far = replace(near, decision=replace(near.decision, target_tokens=10**6))
+    assert "  the gain at the target's 1,000,000 tokens cannot be said" in summarize(far, REST)
+    assert not [line for line in summarize(near, REST) if "cannot be said" in line]
+
+
 def test_without_a_decision_the_first_comparison_is_the_reference():
     proposal = Proposal(
         Mixture({"a": 0.9, "b": 0.1}), Estimate(0, 1), {},
