@@ -88,7 +88,7 @@ def test_cost_is_linear_in_the_runs(make, monkeypatch):
 
         return count
 
-    for module in ("gaussian_process", "scaling_law_gp", "kernels"):
+    for module in ("gaussian_process", "residual_gp", "kernels"):
         where = f"mixopt.surrogates.{module}"
         for name in ("matern52", "matern52_slope", "matern52_with_slope"):
             if hasattr(__import__(where, fromlist=["x"]), name):

@@ -1,22 +1,10 @@
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal, spearmanr
+from scipy.stats import spearmanr
 
 from mixopt.surrogates import scaling_law
-from mixopt.surrogates.kernels import matern52, square_distances
-from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
 from mixopt.surrogates.linear import Ridge
-from mixopt.surrogates.scaling_law_gp import (
-    ScalingLawGP,
-    _covariance,
-    _Kernel,
-    _KernelCache,
-    _log_evidence,
-    _MetricData,
-    _ResidualGP,
-    _ScalingLawMode,
-    _select_kernels,
-)
+from mixopt.surrogates.scaling_law_gp import ScalingLawGP
 
 
 def law_like(n, d=8, m=4, seed=0):
@@ -73,76 +61,6 @@ def test_ranks_the_pile_from_fifty_runs(shared):
     assert np.mean(ranks) > 0.975
 
 
-def example(n=25, d=3):
-    rng = np.random.default_rng(0)
-    ratios = rng.dirichlet(np.ones(d), n)
-    theta = np.concatenate([[-2.0, -1.7, -3.0, np.log(0.4), 0.0], rng.normal(size=d)])
-    values, _ = scaling_law.evaluate(theta[None], ratios)
-    z = values[0] + np.sin(5 * ratios[:, 0]) + 0.1 * rng.normal(size=n)
-    means, precisions = theta + 0.1, np.full(len(theta), 2.0)
-    return _MetricData(ratios, z, np.zeros(n), np.arange(n)), _ScalingLawMode(
-        theta, means, precisions, 0.05
-    )
-
-
-def test_evidence_is_that_of_the_gaussian():
-    runs, law = example()
-    kernel, s2 = _Kernel(4.0, 1.5, 0.0), 0.05
-    values, jacobian = scaling_law.evaluate(law.parameters[None], runs.ratios)
-    points = np.sqrt(runs.ratios)
-    near = matern52(square_distances(points, points), kernel.length)
-    covariance = s2 * (kernel.rho * near + np.eye(25))
-    covariance += jacobian[0] @ np.diag(1 / law.precisions) @ jacobian[0].T
-    mean = values[0] + jacobian[0] @ (law.means - law.parameters)
-    exact = multivariate_normal(mean, covariance).logpdf(runs.z) + 25 / 2 * np.log(2 * np.pi)
-    right = np.column_stack([runs.z - mean, jacobian[0] * law.precisions**-0.5])
-    ours = _log_evidence(
-        _covariance(runs, kernel, np.ones(3), s2, _KernelCache()), runs, right, np.array([s2])
-    )[0]
-    prior = NOISE_COUNT / 2 * (np.log(s2) + NOISE / s2)
-    assert ours + prior == pytest.approx(exact, rel=1e-8)
-
-
-def test_kernels_that_share_a_cache_are_those_without_it():
-    """The variance is a factor on the correlation that kernels of one length share."""
-    runs, _ = example()
-    stretch, cache = np.array([1.0, 0.3, 0.5]), _KernelCache()
-    right = np.column_stack([runs.z, runs.ratios[:, 0]])
-    for kernel in (_Kernel(1, 1.5, 0.5), _Kernel(16, 1.5, 0.5), _Kernel(16, 3.0, 0.0)):
-        shared = _covariance(runs, kernel, stretch, 0.05, cache).gram(right)
-        alone = _covariance(runs, kernel, stretch, 0.05, _KernelCache()).gram(right)
-        points = np.sqrt(runs.ratios) * stretch**kernel.tilt
-        dense = np.eye(25) + kernel.rho * matern52(square_distances(points, points), kernel.length)
-        assert shared == pytest.approx(alone)
-        assert shared == pytest.approx(right.T @ np.linalg.solve(dense, right))
-    assert len(cache.correlations) == 2
-    assert set(cache.of_all_metrics().correlations) == {(0.0, 3.0, 25)}
-
-
-def test_what_the_law_misses_is_found():
-    runs, law = example()
-    kept = _select_kernels(
-        runs, law, [_Kernel(0, 1, 0), _Kernel(16, 1.5, 0)], np.ones(3), 2, _KernelCache()
-    )
-    assert kept[0][0].rho == 16
-    assert 0.9 < sum(share for _, _, share in kept) <= 1 + 1e-9
-
-
-def test_variance_of_a_difference_is_that_of_the_pair():
-    runs, law = example()
-    process = _ResidualGP(
-        runs, law, _Kernel(4, 1.5, 0.5), 0.05, np.array([1.0, 0.3, 0.5]), _KernelCache()
-    )
-    points = np.random.default_rng(1).dirichlet(np.ones(3), 4)
-    apart = process.variance_of_difference(points, points[0])
-    assert apart[0] == pytest.approx(0, abs=1e-10)
-    # Var(a - b) = Var(a) + Var(b) - 2 Cov, and Cov is bounded by Cauchy-Schwarz
-    own = process.variance(points)
-    widest = np.square(np.sqrt(own) + np.sqrt(own[0]))
-    assert (apart <= widest + 1e-9).all()
-    assert (apart >= np.square(np.sqrt(own) - np.sqrt(own[0])) - 1e-9).all()
-
-
 def test_kernels_disagree_about_a_difference_as_far_as_theirs_differ():
     ratios, scores, noise = law_like(40)
     law = ScalingLawGP().fit(ratios, (scores - scores.mean(0)) / scores.std(0), noise)
@@ -156,10 +74,3 @@ def test_kernels_disagree_about_a_difference_as_far_as_theirs_differ():
                     for metric in law._processes], axis=1)  # fmt: skip
     assert variance == pytest.approx(own + kernels)
     assert kernels.max() > 0
-
-
-def test_is_surer_where_runs_are():
-    runs, law = example()
-    process = _ResidualGP(runs, law, _Kernel(16, 0.7, 0.0), 0.05, np.ones(3), _KernelCache())
-    inside, corner = process.variance(np.array([runs.ratios[0], [0.0, 0.0, 1.0]]))
-    assert corner > inside
