@@ -58,7 +58,8 @@ from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.results import count_domains, remove_result, to_json, to_yaml, write_result
 from mixopt.pipeline.search import CandidateSearch, open_search
 from mixopt.pipeline.sections import require_budget, require_validation
-from mixopt.pipeline.status import StatusRow, study_status
+from mixopt.pipeline.status import study_status
+from mixopt.pipeline.status_rows import StatusRow
 from mixopt.pipeline.study_runs import StudyRuns
 from mixopt.pipeline.trained_runs import list_trained_runs
 from mixopt.proposal import Proposal

@@ -20,7 +20,7 @@ from mixopt.errors import (
     TrialsError,
     UserError,
 )
-from mixopt.pipeline.status import StatusRow
+from mixopt.pipeline.status_rows import StatusRow
 from mixopt.surrogates.utility import Utility
 
 pytestmark = pytest.mark.slow

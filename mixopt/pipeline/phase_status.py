@@ -9,7 +9,8 @@ from mixopt.artifacts.store import MissingArtifactError
 from mixopt.errors import MixoptError
 from mixopt.pipeline.exports import with_known_paths
 from mixopt.pipeline.phases import PhaseConfigs, base_config, find_least_repetition, plan_base
-from mixopt.pipeline.status import StageWalk, StatusRow, export_row, model_row, needs
+from mixopt.pipeline.status import StageWalk
+from mixopt.pipeline.status_rows import StatusRow, export_row, model_row, needs
 
 if TYPE_CHECKING:
     from mixopt.config.study import PhaseConfig

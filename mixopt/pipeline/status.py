@@ -4,71 +4,31 @@ The stages are walked over a read-only store. What is done is what a run would f
 that a run would build ends the walk.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from mixopt.artifacts.artifact import Artifact, ArtifactRecord, describe_changes
 from mixopt.artifacts.store import ArtifactStore, MissingArtifactError
-from mixopt.config.study import ExportConfig
 from mixopt.errors import MixoptError
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.exports import export_artifact, is_written, with_known_paths
+from mixopt.pipeline.exports import with_known_paths
 from mixopt.pipeline.gains import Observation
 from mixopt.pipeline.method_search import MethodResult, run_method
 from mixopt.pipeline.objective import open_policy, require_objective
 from mixopt.pipeline.propose import build_proposals, proposals_artifact
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch, open_search
+from mixopt.pipeline.status_rows import StatusRow, export_row, model_row, needs, sum_costs
 from mixopt.pipeline.training_costs import Trainings
 from mixopt.pipeline.validate import list_runs, validate
 from mixopt.proposal import Proposal
-from mixopt.schedule import Schedule
 from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     from mixopt.study import Study
-
-NEEDED = {
-    "tokenizers": "the tokenizer",
-    "corpora": "its text",
-    "base": "the base",
-    "bases": "the base of the phase",
-    "dequantized": "the weights of a GGUF file",
-    "experts": "the experts",
-    "engines": "the sizes of base and experts",
-    "logprobs": "the scores of single experts",
-    "scores": "the scores of other candidates",
-    "text-samples": "the samples of text",
-    "text-distances": "the distances of text",
-    "fits": "a fit of the scores",
-    "proposals": "the proposals",
-    "proxy-runs": "the proxy runs",
-    "runs": "trained runs of mixtures",
-    "online": "the training of the method",
-}
-"""What has to be built before, by kind of artifact."""
-
-
-@dataclass(frozen=True)
-class StatusRow:
-    """One part of a study.
-
-    Attributes:
-        what: `expert web`, `round 1`, ...
-        state: `done`, `running`, `failed` or `left`.
-        seconds: Time that it took, as far as it is done.
-        n_bytes: Size on disk.
-        why: Why it is not done, unless it was simply not begun.
-    """
-
-    what: str
-    state: str
-    seconds: float = 0.0
-    n_bytes: int = 0
-    why: str = ""
 
 
 def study_status(study: "Study") -> list[StatusRow]:
@@ -255,7 +215,7 @@ class StageWalk:
         records = [self._store.record(artifact) for artifact in artifacts]
         what = "experts" if search.method == "ensemble" else "candidates"
         why = f"{states.count('done')} of {len(artifacts)} {what} scored" if artifacts else ""
-        row = StatusRow(f"round {number}", "done", *_cost(records), why)
+        row = StatusRow(f"round {number}", "done", *sum_costs(records), why)
         if "running" in states:
             return replace(row, state="running"), before
         if "missing" in states:
@@ -295,7 +255,7 @@ class StageWalk:
         artifact = proposals_artifact(self.context, search, policy, trials)
         if self._store.find(artifact) is None:
             return StatusRow(what, "left"), []
-        row = StatusRow(what, "done", *_cost([self._store.record(artifact)]))
+        row = StatusRow(what, "done", *sum_costs([self._store.record(artifact)]))
         return row, build_proposals(self.context, search, policy, trials)
 
     def _proxy_runs(
@@ -308,7 +268,7 @@ class StageWalk:
         states = {each: self._store.state(artifact) for each, artifact in artifacts.items()}
         failed = {each.mixture: each for each, state in states.items() if state == "failed"}
         done = [self._store.record(artifacts[each]) for each in runs if states[each] == "done"]
-        row = StatusRow("proxy runs", "done", *_cost(done),
+        row = StatusRow("proxy runs", "done", *sum_costs(done),
                         f"{len(done)} of {len(runs)} trained")  # fmt: skip
         # a mixture with a failed run is left out with all its seeds
         open_states = {state for each, state in states.items() if each.mixture not in failed}
@@ -331,71 +291,3 @@ class StageWalk:
         output = self._study.output
         report, proposal = output / "report.html", output / "proposal.json"
         return report.is_file() and report.stat().st_mtime_ns >= proposal.stat().st_mtime_ns
-
-
-def model_row(
-    what: str, store: ArtifactStore, name_artifact: Callable[[], Artifact | None]
-) -> StatusRow:
-    """Return the row of a text or a model.
-
-    Args:
-        what: Name of the row.
-        store: Where it is kept.
-        name_artifact: Returns what it is called there; None for a model that was given.
-    """
-    try:
-        artifact = name_artifact()
-    except MissingArtifactError as missing:
-        return StatusRow(what, "left", why=needs(missing.artifact))
-    except MixoptError as error:
-        return StatusRow(what, "failed", why=str(error))
-    if artifact is None:  # a given expert
-        return StatusRow(what, "done")
-    state = store.state(artifact)
-    if state == "done":
-        return StatusRow(what, "done", *_cost([store.record(artifact)]))
-    if state == "running":
-        return StatusRow(what, "running")
-    failure = store.failure(artifact)
-    if failure is not None:
-        why = f"{failure.cause} (tried {failure.times} times)"
-        return StatusRow(what, "failed", why=why)
-    change = store.explain_rebuild(artifact)
-    return StatusRow(what, "left", why=f"built before, and {change}" if change else "")
-
-
-def export_row(study: "Study", wanted: ExportConfig, plan: Proposal | Schedule) -> StatusRow:
-    """Return the row of one export.
-
-    Args:
-        study: Its folder is read.
-        wanted: The export.
-        plan: What it would be written for.
-    """
-    what, folder = f"export {wanted.out}", study.output / "exports"
-    store = ArtifactStore(study.environment.store, read_only=True)
-    artifact = export_artifact(wanted, plan)
-    if artifact is None:
-        exists = (folder / wanted.out).is_file()
-        why = "of your own format: always written"
-        return StatusRow(what, "done" if exists else "left", why=why)
-    built = store.find(artifact)
-    if built is None:
-        change = store.explain_rebuild(artifact)
-        return StatusRow(what, "left", why=f"built before, and {change}" if change else "")
-    state = "done" if is_written(built, folder) else "left"
-    return StatusRow(what, state, *_cost([store.record(artifact)]))
-
-
-def needs(artifact: Artifact) -> str:
-    """Return why a part is left that an artifact has to be built for first.
-
-    Args:
-        artifact: What is missing.
-    """
-    return f"needs {NEEDED.get(artifact.kind, artifact.kind)} first"
-
-
-def _cost(records: Sequence[ArtifactRecord | None]) -> tuple[float, int]:
-    done = [record for record in records if record is not None]
-    return sum(record.seconds for record in done), sum(record.n_bytes for record in done)
