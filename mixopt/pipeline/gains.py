@@ -82,7 +82,7 @@ class StudyGains:
         tokens: Tokens of training at which gains are stated: the target's, if runs reach near it.
         growth: Real gain at `tokens` ÷ ensemble's gain, before any run.
         objective: The study's, with the metrics that ensembles cannot score in the spread of what the
-            surrogate of merges predicts, and gains in the unit at `tokens`.
+            surrogate of merges predicts and may miss, and gains in the unit at `tokens`.
     """
 
     def __init__(
@@ -111,10 +111,13 @@ class StudyGains:
         places = [measured.metrics.index(m) for m in self.metrics if m in measured.metrics]
         spreads[self._scored] = measured.spreads[places]
         if self._surrogate is not None:
-            low, high = np.percentile(self._predict(self._around)[0], [16, 84], axis=0)
-            predicted = (high - low) / 2
-            spreads[~self._scored] = np.where(predicted > LEAST_SPREAD, predicted, 1.0)
-            trust[~self._scored] = predicted > LEAST_SPREAD
+            predicted, unknown = self._predict(self._around)
+            low, high = np.percentile(predicted, [16, 84], axis=0)
+            varying = high - low > 2 * LEAST_SPREAD
+            # a surrogate of few items predicts less than mixtures differ, and its errors say how much less
+            whole = np.hypot((high - low) / 2, np.sqrt(np.square(unknown).mean(axis=0)))
+            spreads[~self._scored] = np.where(varying, whole, 1.0)
+            trust[~self._scored] = varying
         known = policy.trust(trials)
         trust *= np.array([known.get(metric.name, 1.0) for metric in self.metrics])
         loss_trust = np.zeros(len(self.metrics))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import toy
 
+from mixopt.optimization.objective import DRAWS, draw_around
 from mixopt.pipeline.decide import decide_study
 from mixopt.pipeline.ensemble_scores import ensemble_losses
 from mixopt.pipeline.gains import (
@@ -14,6 +15,7 @@ from mixopt.pipeline.gains import (
     measure_noise,
     tabulate,
 )
+from mixopt.pipeline.objective import SEEDS
 from mixopt.pipeline.propose import proposals_artifact
 from mixopt.surrogates.ensemble import GAMMA, response_weights
 from mixopt.surrogates.gain_model import Runs
@@ -158,6 +160,22 @@ def test_where_every_benchmark_generates_text_merges_tell_all_gains(tmp_path, tr
     policy.objective = replace(whole, metrics=whole.metrics[:-1], **some)
     mixed = decide_study(study.context, search, policy, trials, [])
     assert mixed.proxies == "ensembles and merges of the experts"
+
+
+def test_the_unit_of_what_merges_predict_has_what_they_may_miss(tmp_path, trained_toy):
+    """Few noisy items make a surrogate predict small differences: these are not the spread."""
+    toy.write_study(tmp_path)
+    study = toy.load(toy.copy_trained(trained_toy, tmp_path))
+    trials, policy = study.search(), study.open_policy()
+    whole, none = policy.objective, np.zeros(0)
+    policy.objective = replace(whole, metrics=(), spreads=none, trust=none, loss_trust=none)
+    gains = StudyGains(study.context, study.open_search(), policy, trials)
+    rng = np.random.default_rng([study.config.seed, SEEDS])
+    predicted, errors = gains.proxy_scores(draw_around(gains.natural, DRAWS, rng))
+    low, high = np.percentile(predicted, [16, 84], axis=0)
+    spread = np.hypot((high - low) / 2, np.sqrt(np.square(errors).mean(axis=0)))
+    assert gains.objective.spreads == pytest.approx(spread)
+    assert (spread > (high - low) / 2).all()
 
 
 def test_noise_comes_from_repeated_runs_and_is_shrunk():
