@@ -12,35 +12,29 @@ from mixopt.errors import TrialsError, did_you_mean
 from mixopt.io.field_names import COST_COLUMNS
 from mixopt.io.model_sizes import PLAIN_FROM, parse_size, show_size
 from mixopt.io.parsing import show
-from mixopt.io.run_metadata import is_run_metadata
 from mixopt.mixture import Mixture
 from mixopt.tables.columns import (
     FIDELITY_COLUMNS,
-    FINISHED,
-    METRIC_PREFIXES,
-    RATIO_PREFIXES,
-    STATE_COLUMNS,
     Better,
     drop_settings,
     infer_directions,
-    split_prefix,
     strip_common_prefix,
-    without_tracker,
 )
-from mixopt.tables.frame import ReadTable, check_ids, join, read_table
+from mixopt.tables.frame import ReadTable, join, read_table
 from mixopt.tables.load_table import LoadedTable, load_table
 from mixopt.tables.metric_roles import make_metrics
 from mixopt.tables.numbers import (
-    as_numbers,
     drop_infinite,
     fill_unused,
     normalize_rows,
     require_numbers,
 )
+from mixopt.tables.one_table import split_runs
 from mixopt.tables.pair_ids import choose_pair_ids, require_same_rows
 from mixopt.tables.ratio_columns import find_total, select_ratios
-from mixopt.tables.ratio_names import doubtful_columns, find_ratio_columns
+from mixopt.tables.ratio_names import doubtful_columns
 from mixopt.tables.repeats import drop_runs
+from mixopt.tables.run_records import drop_run_metadata, drop_unfinished
 from mixopt.tables.spreads import drop_spreads, find_std_errors
 from mixopt.trial import KINDS, Score, Trial
 from mixopt.trials import Trials
@@ -51,9 +45,6 @@ if TYPE_CHECKING:
     Table: TypeAlias = str | os.PathLike[str] | pd.DataFrame | None
 
 log = logging.getLogger(__name__)
-
-SHOWN = 60
-"""Characters of states that a message repeats."""
 
 
 def read_trials(
@@ -133,7 +124,7 @@ def read_trials(
     if runs is not None:
         frame, where, _ = read(load(runs, "runs"), "runs")
         _check_ignored(ignore, list(map(str, frame.columns)), where)
-        mixtures, scores, own = _split_runs(
+        mixtures, scores, own = split_runs(
             frame.drop(columns=list(ignore)), where, domains, chosen, counts=counts
         )
         if isinstance(better, Mapping):
@@ -149,8 +140,8 @@ def read_trials(
     _check_ignored(ignore, [*map(str, mixtures.columns), *map(str, scores.columns)], scores_name)
     mixtures = mixtures.drop(columns=list(ignore), errors="ignore")
     scores = scores.drop(columns=list(ignore), errors="ignore")
-    mixtures = _drop_unfinished(mixtures, where)
-    scores = _drop_unfinished(drop_runs(scores, begun, kept=mixtures), scores_name)
+    mixtures = drop_unfinished(mixtures, where)
+    scores = drop_unfinished(drop_runs(scores, begun, kept=mixtures), scores_name)
     mixtures = drop_runs(mixtures, scored, kept=scores)
     mixtures, scores = join(mixtures, where, scores, scores_name, keep=domains or ())
     if domains is not None:  # other columns may hold text
@@ -159,7 +150,7 @@ def read_trials(
     else:
         mixtures = _select_domains(require_numbers(mixtures, where), where, domains, counts)
     mixtures = fill_unused(mixtures, where)
-    scores = _drop_run_metadata(scores, scores_name)
+    scores = drop_run_metadata(scores, scores_name)
     return _to_trials(mixtures, where, scores, scores_name, better, holdout, members, counts)
 
 
@@ -217,127 +208,6 @@ def _drop_others(frame: "pd.DataFrame", where: str, counts: bool) -> "pd.DataFra
         log.info("%s: %s are not domains and are left out; name them by domains= (--domains on the "
                  "shell) if they are.", where, ", ".join(named))  # fmt: skip
     return frame[kept]
-
-
-def _split_runs(
-    frame: "pd.DataFrame",
-    where: str,
-    domains: Sequence[str] | None,
-    chosen: Sequence[str] | None = None,
-    *,
-    counts: bool = False,
-) -> tuple["pd.DataFrame", "pd.DataFrame", dict[str, str]]:
-    """Return the mixtures and the scores of one table, without unfinished runs.
-
-    The last value is the name of each column of scores by its own name.
-    """
-    frame = _drop_unfinished(frame, where)
-    check_ids(frame, where, frame, where)
-    frame.columns = frame.columns.map(str)
-    ratio_columns = find_ratio_columns(list(frame.columns), domains, frame, where)
-    mixtures = require_numbers(frame[list(ratio_columns)], where).rename(columns=ratio_columns)
-    total = find_total(mixtures, counts=True) if counts and domains is None else None
-    if total is not None:
-        log.info("%s: %r is the sum of the other columns and is left out.", where, total)
-        mixtures = mixtures.drop(columns=total)
-    without = mixtures.isna().all(axis=1) | (mixtures.fillna(0.0) == 0).all(axis=1)
-    if without.any() and not without.all():
-        log.warning(
-            "%s: %d runs without ratios are left out (%s, ...), such as the parent of a sweep.",
-            where, int(without.sum()), mixtures.index[without.to_numpy()][0],
-        )  # fmt: skip
-        frame, mixtures = frame[~without.to_numpy()], mixtures[~without.to_numpy()]
-    mixtures = fill_unused(mixtures, where)
-    rest = frame.drop(columns=list(ratio_columns))
-    found = {column: _score_name(column, rest[column]) for column in rest.columns}
-    kept = {column: name for column, name in found.items() if name is not None}
-    if chosen is not None:
-        kept = _choose_metrics(list(rest.columns), kept, chosen, where)
-    names = list(kept.values())
-    kept = {c: name if names.count(name) == 1 else c for c, name in kept.items()}
-    dropped = [c for c in rest.columns if c not in kept]
-    if dropped:
-        log.info("%s: %d columns without numbers or without a metric are left out (%s).",
-                 where, len(dropped), ", ".join(dropped[:5]))  # fmt: skip
-    return mixtures, rest[list(kept)].rename(columns=kept), kept
-
-
-def _choose_metrics(
-    columns: Sequence[str], found: Mapping[str, str], chosen: Sequence[str], where: str
-) -> dict[str, str]:
-    """Return name by column of the chosen metrics, their standard errors, cost and fidelity."""
-    picked: dict[str, str] = {}
-    for name in chosen:
-        matching = [c for c in columns if name == c] or [c for c in found if found[c] == name]
-        if not matching:
-            raise TrialsError(f"{where} has no metric {name!r}. {did_you_mean(name, columns)}")
-        if len(matching) > 1:
-            raise TrialsError(
-                f"{where} has several metrics {name!r} ({', '.join(matching)}); name one of "
-                "these columns."
-            )
-        picked[matching[0]] = name
-    names = {column: found.get(column, column) for column in columns}
-    errors = find_std_errors(columns)
-    others = [errors[column] for column in picked if column in errors]
-    others += [c for c, name in names.items() if name in (*COST_COLUMNS, *FIDELITY_COLUMNS)]
-    return {**picked, **{column: names[column] for column in others if column not in picked}}
-
-
-def _drop_run_metadata(scores: "pd.DataFrame", where: str) -> "pd.DataFrame":
-    known = (*COST_COLUMNS, *FIDELITY_COLUMNS)
-    texts = [c for c in scores.columns if c not in known and scores[c].notna().any()
-             and (_is_bool(scores[c]) or as_numbers(scores[c]).isna().all())]  # fmt: skip
-    if texts:
-        log.info("%s: %s hold no numbers and are left out.", where, ", ".join(map(str, texts)))
-        scores = scores.drop(columns=texts)
-    records = [c for c in scores.columns if is_run_metadata(without_tracker(str(c)))]
-    if records:
-        log.info("%s: %s are records of the runs, not metrics, and are left out.",
-                 where, ", ".join(map(str, records)))  # fmt: skip
-    return scores.drop(columns=records)
-
-
-def _score_name(column: str, cells: "pd.Series[float]") -> str | None:
-    """Return the name of a metric, cost or fidelity column without prefixes; None for others."""
-    bare = without_tracker(column)
-    if bare in (*COST_COLUMNS, *FIDELITY_COLUMNS):
-        return split_prefix(column, METRIC_PREFIXES) or bare
-    is_known = split_prefix(column, RATIO_PREFIXES) is not None or is_run_metadata(bare)
-    is_setting = column.startswith(("config.", "params.")) or bare.startswith(("weight/", "_wandb"))
-    if is_known or is_setting or not _is_numeric(cells):
-        return None
-    return split_prefix(column, METRIC_PREFIXES) or bare
-
-
-def _is_numeric(column: "pd.Series[float]") -> bool:
-    if _is_bool(column):
-        return False
-    # a word among numbers ("diverged") must raise an error later, not drop the metric
-    numbers = as_numbers(column).notna().sum()
-    return bool(numbers) and bool(numbers >= column.notna().sum() / 2)
-
-
-def _is_bool(column: "pd.Series[float]") -> bool:
-    """Return whether cells are true or false, some perhaps missing."""
-    known = column.dropna()
-    return len(known) > 0 and all(isinstance(cell, bool | np.bool_) for cell in known)
-
-
-def _drop_unfinished(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
-    column = next((c for c in map(str, frame.columns) if c.lower() in STATE_COLUMNS), None)
-    if column is None:
-        return frame
-    done = frame[column].astype(str).str.lower().isin(FINISHED)
-    if not done.any():
-        states = ", ".join(dict.fromkeys(frame[column].astype(str)))[:SHOWN]
-        raise TrialsError(
-            f"{where}: no run is finished by its {column!r} ({states}); give runs that are, or leave "
-            f"the column out (ignore=, --ignore {column} on the shell) if it says something else."
-        )
-    if not done.all():
-        log.warning("%s: %d runs that are not finished are left out.", where, int((~done).sum()))
-    return frame[done].drop(columns=column)
 
 
 def _to_trials(

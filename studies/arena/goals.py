@@ -6,7 +6,7 @@
 Prints, of one method: its area under regret against the best baseline's, recommendations that lose, how
 often it moves where there is something to gain, whether intervals and chances hold, and the units of
 training that baselines need for the same regret. Intervals are over worlds: these are drawn with
-replacement, then the utilities of each.
+replacement, then the utilities of each. Without replays of the baselines what compares is left out.
 """
 
 import argparse
@@ -124,10 +124,13 @@ def main() -> None:
     frame = pd.concat([pd.read_csv(file) for file in args.files])
     frame["move"] = frame.move.astype(bool)
     own = frame[frame.method == args.method]
-    tell_area(frame, args.method)
+    compared = set(BASELINES) <= set(frame.method)
+    if compared:
+        tell_area(frame, args.method)
     tell_losses(own)
     tell_calibration(own)
-    tell_tokens(frame, args.method)
+    if compared:
+        tell_tokens(frame, args.method)
 
 
 if __name__ == "__main__":

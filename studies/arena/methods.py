@@ -13,8 +13,10 @@ from pooled import SCORING, TARGET, Pooled, cost
 from worlds import LENGTHS, OWNER, UNIT, Utility
 
 from mixopt import Metric, Mixture, Score, Trial, Trials, fit
+from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.optimization.acquisition import value_of_runs
-from mixopt.optimization.decision import decide
+from mixopt.optimization.decision import TIE, decide
+from mixopt.pipeline.budget import ENOUGH_MISSES
 from mixopt.surrogates.gain_model import GainModel, GainPosterior, GainPrior, Mixtures, Runs
 
 ONE = LENGTHS[3]
@@ -38,6 +40,38 @@ class Advice:
     spent: float = 0.0
 
 
+@dataclass(frozen=True)
+class Rule:
+    """How a budget is spent.
+
+    Attributes:
+        least: Value of a run in standard deviations that is too little to go on.
+        misses: Choices in turn that promise less, after which nothing more is bought. They are bought
+            themselves; with 0 the first one is not.
+        natural_seeds: Runs of natural before anything is bought.
+        confirmation: Seeds of two mixtures for which units are kept, at most half of the budget beside
+            experts. What they would measure is not replayed: a pool has few seeds.
+    """
+
+    least: float = 1e-3
+    misses: int = 0
+    natural_seeds: int = 0
+    confirmation: int = 0
+
+    def keep(self, left: float) -> float:
+        """Return the units kept for the confirmation, of those that are left beside experts."""
+        for length in (LENGTHS[5], LENGTHS[3]):
+            units = 2 * self.confirmation * cost(length)
+            if units <= left / 2:
+                return units
+        return 0.0
+
+
+PLAIN = Rule()
+SHIPPED = Rule(TIE, ENOUGH_MISSES, NATURAL_SEEDS)
+"""The rule of `mixopt/pipeline/budget.py`, without its confirmation."""
+CONFIRMED = Rule(TIE, ENOUGH_MISSES, NATURAL_SEEDS, 3)
+"""The same with its default confirmation."""
 Method = Callable[[Pooled, Utility, float, np.random.Generator], Advice]
 
 
@@ -147,7 +181,7 @@ def observe(pool: Pooled, bought: list[tuple[str, int, int]], gains: np.ndarray)
     )  # fmt: skip
 
 
-def posterior(prior: GainPrior, tokens: int, gamma: float = 0.6) -> Method:
+def posterior(prior: GainPrior, tokens: int, gamma: float = 0.6, rule: Rule = PLAIN) -> Method:
     """Return the method of mixopt: ensembles, then runs where they are worth most, then a decision."""
 
     def advise(pool: Pooled, utility: Utility, budget: float, rng: np.random.Generator) -> Advice:
@@ -157,13 +191,28 @@ def posterior(prior: GainPrior, tokens: int, gamma: float = 0.6) -> Method:
         asked = Mixtures(pool.ratios, np.full(len(pool.names), float(TARGET)), gains)
         rows = pool.combinations(utility)
         bought: list[tuple[str, int, int]] = []
-        naturals: dict[int, int] = {}
+        # a budget below natural's first runs is spent on the experts alone
+        first = range(rule.natural_seeds if spent + rule.natural_seeds * cost(ONE) <= budget else 0)
+        naturals = dict.fromkeys(first, ONE)
+        kept, misses = rule.keep(budget - spent), 0
+        spent += kept + len(naturals) * cost(ONE)
         while True:
             known = model.condition(observe(pool, bought, gains) if bought else None)
-            action = most_useful(pool, known, asked, rows, bought, naturals, budget - spent, gains)
-            if action is None:
+            if misses and misses >= rule.misses:
                 break
-            name, seed, length, price = action
+            options = affordable(pool, known, asked, rows, bought, naturals, budget - spent)
+            if not options:
+                break
+            places = [pool.names.index(name) for name, *_ in options]
+            lengths = np.array([float(option[2]) for option in options])
+            at = Mixtures(asked.ratios[places], lengths, gains[places])
+            values = value_of_runs(known, asked, at, rows)
+            worth = values / np.array([option[3] for option in options])
+            name, seed, length, price = options[int(worth.argmax())]
+            least = values[int(worth.argmax())] if rule is PLAIN else values.max()
+            misses = 0 if least > rule.least else misses + 1
+            if misses and not rule.misses:
+                break
             naturals[seed] = max(naturals.get(seed, 0), length)
             bought.append((name, seed, length))
             spent += price
@@ -180,7 +229,7 @@ def posterior(prior: GainPrior, tokens: int, gamma: float = 0.6) -> Method:
     return advise
 
 
-def most_useful(
+def affordable(
     pool: Pooled,
     known: GainPosterior,
     asked: Mixtures,
@@ -188,9 +237,8 @@ def most_useful(
     bought: list[tuple[str, int, int]],
     naturals: dict[int, int],
     left: float,
-    gains: np.ndarray,
-) -> tuple[str, int, int, float] | None:
-    """Return the run that raises the expected gain most per unit: name, seed, tokens and price."""
+) -> list[tuple[str, int, int, float]]:
+    """Return the runs that can be paid for: name, seed, tokens and price."""
     mean, covariance = known.gains(asked, rows)
     expected = mean.min(axis=1)
     sd = np.sqrt(np.maximum(np.einsum("iaia->ia", covariance), 0.0)).max(axis=1)
@@ -210,14 +258,6 @@ def most_useful(
             paid = naturals.get(seed, 0)
             if length > paid:
                 price += (length - paid) / UNIT + SCORING
-            if price > left:
-                continue
-            options.append((name, seed, length, price))
-    if not options:
-        return None
-    places = [pool.names.index(name) for name, *_ in options]
-    at = Mixtures(asked.ratios[places], np.array([float(o[2]) for o in options]), gains[places])
-    values = value_of_runs(known, asked, at, rows)
-    worth = values / np.array([option[3] for option in options])
-    best = int(worth.argmax())
-    return options[best] if values[best] > 1e-3 else None
+            if price <= left:
+                options.append((name, seed, length, price))
+    return options

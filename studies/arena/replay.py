@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from methods import (
+    CONFIRMED,
+    SHIPPED,
     Method,
     best_observed,
     ensemble,
@@ -40,6 +42,8 @@ def methods(prior: GainPrior) -> dict[str, Method]:
         "surrogate on runs alone": surrogate("auto"),
         "posterior, experts 1/8": posterior(prior, LENGTHS[0]),
         "posterior, experts 1/2": posterior(prior, LENGTHS[2]),
+        "posterior, rule as shipped": posterior(prior, LENGTHS[2], rule=SHIPPED),
+        "posterior, as shipped with confirmation": posterior(prior, LENGTHS[2], rule=CONFIRMED),
     }
 
 
