@@ -1,20 +1,23 @@
 """Compare replays with the goals of the arena.
 
     python studies/arena/replay.py D E F G H --budgets 4 8 16 32 --csv FILE
-    python studies/arena/goals.py FILE [FILE ...] [--method "posterior, experts 1/2"]
+    python studies/arena/goals.py FILE [FILE ...] [--method "posterior, experts 1/2"] [--live D E F G H]
 
 Prints, of one method: its area under regret against the best baseline's, recommendations that lose, how
 often it moves where there is something to gain, whether intervals and chances hold, and the units of
 training that baselines need for the same regret. Intervals are over worlds: these are drawn with
 replacement, then the utilities of each. Without replays of the baselines what compares is left out.
+`--live` adds what mixopt said in the live test of some worlds to intervals and chances.
 """
 
 import argparse
 from collections.abc import Callable
 
+import live
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
+from worlds import WORLDS
 
 BASELINES = ("surrogate on runs alone", "LightGBM on runs, as RegMix", "best of random runs")
 AREA = (8, 16, 32)
@@ -116,10 +119,21 @@ def tell_tokens(frame: pd.DataFrame, method: str) -> None:
         print(f"regret {regret:.2f} with {spent:.1f} units: {', '.join(needed)}")
 
 
+def live_rows(worlds: list[str]) -> pd.DataFrame:
+    """Return what mixopt said of its recommendations in a live test, and what they really gained."""
+    frame = live.score([WORLDS[name] for name in worlds])
+    own = frame[frame.method == "mixopt"].groupby(["world", "utility"]).agg(
+        gain=("own_gain", "mean"), error=("own_gain", "sem"), mean=("said", "first"),
+        said_sd=("said_sd", "first"), move=("moves", "first"),
+    )  # fmt: skip
+    return own.reset_index().astype({"move": bool})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+")
     parser.add_argument("--method", default="posterior, experts 1/2")
+    parser.add_argument("--live", nargs="+", default=[], choices=WORLDS, metavar="WORLD")
     args = parser.parse_args()
     frame = pd.concat([pd.read_csv(file) for file in args.files])
     frame["move"] = frame.move.astype(bool)
@@ -129,6 +143,9 @@ def main() -> None:
         tell_area(frame, args.method)
     tell_losses(own)
     tell_calibration(own)
+    if args.live:
+        print(f"with the live test of {' '.join(args.live)}:")
+        tell_calibration(pd.concat([own, live_rows(args.live)]))
     if compared:
         tell_tokens(frame, args.method)
 
