@@ -1,8 +1,9 @@
 """Spends a study's budget of training: one run at a time, where it raises the expected gain most.
 
 Natural is trained with two seeds first. Then each run is the one that is worth most for its tokens: a
-candidate, a longer run, another seed. At the end unused seeds of the best candidate and of natural are
-trained, whose number was fixed before.
+candidate, a longer run, another seed. After each, the mixture that is expected to gain most is searched
+anew, and becomes a candidate where it is above all others. At the end unused seeds of the best candidate
+and of natural are trained, whose number was fixed before.
 
 Which runs are bought follows from the budget and from what the store has. Choices of an earlier command
 are made again, so that a study that was killed goes on with the same runs, and a budget that was spent
@@ -37,8 +38,10 @@ from mixopt.pipeline.mixture_runs import (
     has_text,
     name_mixture,
 )
+from mixopt.pipeline.propose import proposals_artifact
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.purchase import Purchase, kind_of, pick_purchase
+from mixopt.pipeline.refinement import Refinement
 from mixopt.pipeline.run_ledger import RunLedger, WantedRun, count_tokens, is_same
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.pipeline.stored_purchases import find_stored_purchases
@@ -56,9 +59,10 @@ class BudgetSpender:
     Args:
         context: The study; it has a budget.
         gains: What is known of gains before any run.
-        candidates: Mixtures that may be chosen (`q x d`).
+        candidates: Mixtures that may be chosen at first (`q x d`).
         known: Runs that were trained before: candidates of the search, and of a validation.
         paid: Tokens of training that a method of others took beside experts and runs.
+        refinement: Searches further candidates after each run; none are if left out.
     """
 
     def __init__(
@@ -68,8 +72,11 @@ class BudgetSpender:
         candidates: Array,
         known: Sequence[Observation] = (),
         paid: int = 0,
+        refinement: Refinement | None = None,
     ) -> None:
-        self._context, self._gains, self._candidates = context, gains, candidates
+        self._context, self._gains = context, gains
+        self._first = self._candidates = candidates
+        self._refinement = refinement
         config = context.config
         self._lengths = trainable_lengths(context)
         self._budget = config.budget_tokens
@@ -93,8 +100,9 @@ class BudgetSpender:
             RunError: Natural could not be trained.
         """
         self._train_natural()
-        mixtures = [self._ledger.mixture(row) for row in (self._gains.natural, *self._candidates)]
-        self._order = {mixture: place for place, mixture in enumerate(mixtures)}
+        found = [] if self._refinement is None else self._refinement.found_before()
+        rows = (self._gains.natural, *self._first, *found)
+        mixtures = list(dict.fromkeys(self._ledger.mixture(row) for row in rows))
         stored = find_stored_purchases(self._context, self._lengths, mixtures)
         self._stored = [spec for spec in stored if not self._ledger.is_known(spec)]
         self._reserve, self._confirmed = confirmation_of(
@@ -103,6 +111,7 @@ class BudgetSpender:
         )  # fmt: skip
         while self._buy():
             self._ledger.reset()
+            self._candidates = self._first
             self._misses = 0
             self._train_natural()
         self._confirm()
@@ -165,16 +174,39 @@ class BudgetSpender:
     def _use(self, stored: Collection[RunSpec]) -> None:
         """Read runs that an earlier command bought, as far as the budget pays for them."""
         rows, left = [], self._budget - self._reserve - self._ledger.spent
-        for spec in sorted(stored, key=lambda s: (self._order[s.ratios], s.seed, s.checkpoints)):
+        domains = self._context.config.domains
+        known = [self._gains.natural, *self._candidates]
+        order = {self._ledger.mixture(row): place for place, row in enumerate(known)}
+
+        def place(spec: RunSpec) -> tuple[int, str, int, tuple[int, ...]]:
+            # what earlier commands found beside these comes last
+            own = order.get(spec.ratios, len(known))
+            return own, name_mixture(spec.ratios), spec.seed, spec.checkpoints
+
+        for spec in sorted(stored, key=place):
             if (tokens := spec.checkpoints[-1]) <= left:
                 left -= tokens
-                rows.append((spec.ratios.vector(self._context.config.domains), spec.seed, tokens))
+                row = spec.ratios.vector(domains)
+                rows.append((row, spec.seed, tokens))
+                if spec.ratios not in order:
+                    order[spec.ratios] = len(order)
+                    self._candidates = np.vstack([self._candidates, row])
         self._ledger.train(rows)
+
+    def _refine(self, runs: Runs | None) -> None:
+        """Add the mixture that is expected to gain most, where it is above all candidates."""
+        if self._refinement is None or runs is None:
+            return
+        posterior = self._gains.condition(runs)
+        found = self._refinement.search(posterior, self._candidates, self._ledger.runs)
+        if found is not None:
+            self._candidates = np.vstack([self._candidates, found])
 
     def _choose(self) -> list[Purchase]:
         """Return the most valuable runs for their tokens, a batch of them; [] for none."""
         combinations = self._gains.objective.combinations()
         runs = self._gains.observe(self._ledger.runs)
+        self._refine(runs)
         asked = self._gains.mixtures(self._candidates, self._gains.tokens)
         left = self._budget - self._reserve - self._ledger.spent
         batch: list[Purchase] = []
@@ -294,6 +326,8 @@ class BudgetSpender:
                 f"would take more than {self._describe_limit()}."
             )
             return
+        runs = self._gains.observe(self._ledger.runs)
+        self._refine(runs)
         left = [
             row
             for row in self._candidates
@@ -304,9 +338,7 @@ class BudgetSpender:
             return
         # what would be recommended now
         asked = self._gains.mixtures(np.stack(left), self._gains.tokens)
-        *_, choice = choose(
-            self._context, self._gains, asked, self._gains.observe(self._ledger.runs)
-        )
+        *_, choice = choose(self._context, self._gains, asked, runs)
         leader = left[choice.candidate]
         self._context.callbacks.message(
             f"Confirmation: the best candidate and natural with {config.confirmation} unused seeds, "
@@ -354,7 +386,11 @@ def spend_budget(
     leaders = gains.search_ensembles(context.config.seed)
     candidates = list_candidates(context, search, policy, trials, proposals, leaders)
     known = list_observations(context, search, policy, trials)
-    return BudgetSpender(context, gains, candidates, known, policy.online_tokens).spend()
+    study = proposals_artifact(context, search, policy, trials).folder_name
+    # what a method of others recommends is the only candidate
+    refinement = Refinement(context, gains, study) if policy.recommendation is None else None
+    spender = BudgetSpender(context, gains, candidates, known, policy.online_tokens, refinement)
+    return spender.spend()
 
 
 def _append(runs: Runs | None, row: Mixtures, gains: Array, seed: int) -> Runs:

@@ -36,6 +36,7 @@ from mixopt.pipeline.merge_check import check_by_merges
 from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.pipeline.natural_curve import equivalent_tokens
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
+from mixopt.pipeline.refinement import search_between
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Proposal
 from mixopt.surrogates.gain_model import SAME, GainPosterior, Mixtures, Runs
@@ -71,6 +72,10 @@ def decide_study(
     rows = list_candidates(context, search, policy, trials, proposals, leaders)
     observed = list_observations(context, search, policy, trials)
     runs = gains.observe(observed)
+    if policy.recommendation is None and runs is not None and not (runs.seeds >= FRESH).any():
+        # a confirmation is of one mixture, which it was chosen before
+        found = search_between(gains, gains.condition(runs), rows)
+        rows = rows if found is None else np.vstack([rows, found])
     asked, objective = gains.mixtures(rows, gains.tokens), gains.objective
     posterior, draws, choice = choose(context, gains, asked, runs)
     chosen = asked.pick([choice.candidate])

@@ -114,7 +114,7 @@ class StudyGains:
             predicted, unknown = self._predict(self._around)
             low, high = np.percentile(predicted, [16, 84], axis=0)
             varying = high - low > 2 * LEAST_SPREAD
-            # a surrogate of few items predicts less than mixtures differ, and its errors say how much less
+            # a surrogate of few items predicts less than mixtures differ: its errors tell the rest
             whole = np.hypot((high - low) / 2, np.sqrt(np.square(unknown).mean(axis=0)))
             spreads[~self._scored] = np.where(varying, whole, 1.0)
             trust[~self._scored] = varying

@@ -279,11 +279,15 @@ class GainPosterior:
         assert self.runs is not None
         return np.asarray((self.runs.gains - self.model.mean(self.runs))[self._seen])
 
+    @cached_property
+    def _solved(self) -> Array:
+        return np.asarray(cho_solve(self._factor, self._residual))
+
     @property
     def log_likelihood(self) -> float:
         """Log-density of the observed gains under the prior."""
         lower, _ = self._factor
-        solved = cho_solve(self._factor, self._residual)
+        solved = self._solved
         fit = -0.5 * float(self._residual @ solved) - float(np.log(np.diag(lower)).sum())
         return fit - 0.5 * len(solved) * float(np.log(2 * np.pi))
 
@@ -304,17 +308,40 @@ class GainPosterior:
             mean, covariance = self.over_natural.gains(both, w)
             over = np.hstack([np.eye(q), -np.eye(q)])
             return over @ mean, np.einsum("ri,iajb,sj->rasb", over, covariance, over, optimize=True)
-        mean = self.model.mean(at) @ w.T
+        mean = self.expected(at, w)
         covariance = self.model.covariance(at, at)
         covariance = np.einsum("ikjl,ak,bl->iajb", covariance, w, w, optimize=True)
         if self.runs is None:
             return mean, covariance
-        cross = np.einsum("ikjl,ak->iajl", self.model.covariance(at, self.runs), w, optimize=True)
         q, c = mean.shape
-        cross = cross.reshape(q * c, -1)[:, self._seen.ravel()]
-        mean = mean + (cross @ cho_solve(self._factor, self._residual)).reshape(q, c)
+        cross = self._with_runs(at, w)
         explained = (cross @ cho_solve(self._factor, cross.T)).reshape(q, c, q, c)
-        return np.asarray(mean), np.asarray(covariance - explained)
+        return mean, np.asarray(covariance - explained)
+
+    def expected(self, at: Mixtures, weights: Array | None = None) -> Array:
+        """Return the means of `gains` alone (`q x c`), without their covariance.
+
+        Args:
+            at: The mixtures and their tokens.
+            weights: Combinations (`c x m`); each metric alone if left out.
+        """
+        w = np.eye(len(self.model.spreads)) if weights is None else weights
+        if self.base is not None:
+            bases = self.base.pick([0] * len(at.tokens), at.tokens)
+            over = self.over_natural
+            return np.asarray(over.expected(at, w) - over.expected(bases, w))
+        mean = self.model.mean(at) @ w.T
+        if self.runs is not None:
+            mean = mean + (self._with_runs(at, w) @ self._solved).reshape(mean.shape)
+        return np.asarray(mean)
+
+    def _with_runs(self, at: Mixtures, weights: Array) -> Array:
+        """Return the covariance of combinations of gains with what was observed (`q·c x ?`)."""
+        assert self.runs is not None
+        cross = self.model.covariance(at, self.runs)
+        cross = np.einsum("ikjl,ak->iajl", cross, weights, optimize=True)
+        rows = len(at.tokens) * len(weights)
+        return np.asarray(cross.reshape(rows, -1)[:, self._seen.ravel()])
 
     def draw(self, at: Mixtures, weights: Array | None, n: int, rng: np.random.Generator) -> Array:
         """Return joint draws of combinations of gains (`n x q x c`).

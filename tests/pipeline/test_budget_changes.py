@@ -24,8 +24,10 @@ class KilledError(Exception):
 @pytest.fixture
 def spend(monkeypatch):
     """Spend a budget over a store; the value of a run is a number that follows from what is known."""
+    kept = {}
 
     def spend(store, world, units, *, batch=1, seeds=1, kill_after=None):
+        sought = kept.setdefault(world, {})
         left, candidates = [kill_after], CANDIDATES[: 1 + world % 3]
 
         def train_runs(_, specs):
@@ -54,12 +56,22 @@ def spend(monkeypatch):
             ])  # fmt: skip
 
         def condition(known):
-            means = np.array([[draw(known, row.tolist())] for row in candidates])
+            def told_of(asked, *_):
+                means = np.array([[draw(known, row.tolist())] for row in asked.ratios])
+                return means, np.zeros((len(means), 1, len(means), 1))
+
             told = SimpleNamespace(gains=lambda _: (np.zeros((1, 1)), None))
-            spreads = np.zeros((len(means), 1, len(means), 1))
-            return SimpleNamespace(
-                known=known, over_natural=told, gains=lambda *_: (means, spreads)
-            )
+            return SimpleNamespace(known=known, over_natural=told, gains=told_of)
+
+        def search_candidate(posterior, candidates, observed):
+            key = repr((len(candidates), sorted(posterior.known), len(observed)))
+            rng = np.random.default_rng([world, *key.encode()])
+            if rng.random() < 0.5:
+                return None
+            row = rng.dirichlet(np.ones(3)).round(6)
+            row[0] = 1 - row[1:].sum()
+            sought.setdefault(key, row)
+            return sought[key]
 
         def mixtures(rows, tokens):
             lengths = np.broadcast_to(tokens, len(rows))
@@ -106,7 +118,10 @@ def spend(monkeypatch):
             natural=NATURAL, metrics=[SimpleNamespace(name="loss")], tokens=40, objective=objective,
             observe=observe, mixtures=mixtures, condition=condition,
         )  # fmt: skip
-        spender = BudgetSpender(context, gains, candidates)
+        refinement = SimpleNamespace(
+            search=search_candidate, found_before=lambda: list(sought.values())
+        )
+        spender = BudgetSpender(context, gains, candidates, refinement=refinement)
         bought = spender.spend()
         assert spender.spent <= units * UNIT
         return {(each.ratios.tobytes(), each.seed, each.tokens) for each in bought}
@@ -122,15 +137,17 @@ WORLDS = range(60)
 
 
 def test_a_budget_that_is_run_again_trains_nothing(spend):
-    sizes = set()
+    sizes, mixtures = set(), set()
     for world in WORLDS:
         store = []
         first = spend(store, world, 30, batch=1 + world % 3)
+        mixtures |= {ratios for ratios, *_ in first}
         trained = len(store)
         assert spend(store, world, 30, batch=1 + world % 3) == first
         assert len(store) == trained
         sizes.add(trained)
     assert len(sizes) > 5  # some end early and some spend all
+    assert len(mixtures) > 5 * len(CANDIDATES)  # most were searched after runs
 
 
 def test_a_budget_that_was_killed_ends_with_the_same_runs(spend):

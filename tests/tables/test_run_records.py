@@ -14,9 +14,7 @@ def test_runs_that_are_not_finished_are_left_out(caplog):
 
 def test_where_no_run_is_finished_the_states_are_named():
     frame = pd.DataFrame({"state": ["crashed", "running"], "loss": [1.0, 2.0]})
-    with pytest.raises(
-        TrialsError, match="crashed, running"
-    ):
+    with pytest.raises(TrialsError, match="crashed, running"):
         drop_unfinished(frame, "runs.csv")
 
 
