@@ -90,6 +90,27 @@ def test_a_second_process_finds_the_same_runs_and_trains_nothing(spent, monkeypa
     assert rows["runs of the budget"] == "done"
 
 
+def test_a_decision_looks_between_candidates_unless_one_was_confirmed(
+    tmp_path, spent, monkeypatch
+):
+    toy.copy_trained(spent[0].output.parent, tmp_path)
+    asked = []
+
+    def search_between(gains, posterior, candidates):
+        asked.append(candidates)
+        return posterior.runs.ratios[0] * 0.5 + gains.natural * 0.5
+
+    monkeypatch.setattr("mixopt.pipeline.decide.search_between", search_between)
+    for confirmation, looks in ((1, False), (0, True)):
+        study = open_toy(tmp_path, confirmation=confirmation)
+        trials = study.search()
+        study.spend(trials=trials)
+        asked.clear()
+        shutil.rmtree(study.output / "artifacts" / "proposals")
+        study.propose(trials)
+        assert bool(asked) is looks
+
+
 def test_status_of_a_budget_that_is_not_spent(tmp_path):
     study = open_toy(tmp_path)
     rows = {row.what: row.state for row in study.status()}
