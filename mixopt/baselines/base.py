@@ -68,13 +68,10 @@ class Trainer(Protocol):
     Attributes:
         run_tokens: Length of a run.
         refused: Runs that were asked for and not begun, since they would have read a domain too often.
-        validation_tokens: Tokens of benchmarks that trainings with changing weights descended on. They
-            are a part of what was spent, and a budget in runs does not limit them.
     """
 
     run_tokens: int
     refused: int
-    validation_tokens: int
 
     def train(self, ratios: Array) -> Array:
         """Train a run on each mixture (`n x d`); return scores (`n x m`), NaN for a run that failed."""
@@ -88,6 +85,9 @@ class Trainer(Protocol):
 
     def train_online(self, training: OnlineTraining) -> Array:
         """Train once, and return the weights of the domains at each step (`t x d`)."""
+
+    def count_validation_tokens(self, training: OnlineTraining) -> int:
+        """Return the tokens of benchmarks that a training descends on beside text; train nothing."""
 
 
 @dataclass(frozen=True)
@@ -263,11 +263,14 @@ class Problem:
         Raises:
             RunError: The budget does not pay for it.
         """
-        self._pay(training.tokens, f"the training of {training.method}")
-        before = self._trainer.validation_tokens
-        path = self._trainer.train_online(training)
-        self.spent += self._trainer.validation_tokens - before
-        return path
+        beside = self.count_validation_tokens(training)
+        what = ", with the benchmarks' text that it reads," if beside else ""
+        self._pay(training.tokens + beside, f"the training of {training.method}{what}")
+        return self._trainer.train_online(training)
+
+    def count_validation_tokens(self, training: OnlineTraining) -> int:
+        """Return the tokens of benchmarks that a training descends on beside those of the domains."""
+        return self._trainer.count_validation_tokens(training)
 
     def add_tokens(self, tokens: int, what: str) -> None:
         """Pay for training beside runs, such as a second copy of a model.

@@ -316,6 +316,24 @@ def _check_budget(study: "StudyConfig") -> None:
             raise ValueError(
                 f"budget: expert {expert.domain!r} has no text, and runs read every domain; add its text"
             )
+    if too_small := describe_small_budget(study):
+        raise ValueError(too_small)
+    for benchmark in study.benchmarks:
+        if benchmark.role == "search" and isinstance(benchmark, WHOLE_MODEL_CONFIGS):
+            raise ValueError(
+                f"budget: benchmark {benchmark.name!r} ({benchmark.kind}) chooses and ensembles cannot "
+                "score it; give it role holdout, or use `validation` instead of `budget`"
+            )
+
+
+def describe_small_budget(study: "StudyConfig", validation_tokens: int = 0) -> str | None:
+    """Return why a study's budget is too small, with the least that works; None where it is enough.
+
+    Args:
+        study: With a budget.
+        validation_tokens: Text of benchmarks that a method of others descends on, which the config alone
+            does not tell.
+    """
     trained = sum(expert.checkpoint is None for expert in study.experts)
     if study.training.compositions is not None:
         trained = len(study.training.compositions)
@@ -323,21 +341,19 @@ def _check_budget(study: "StudyConfig") -> None:
     least = trained * study.training.expert_length
     seeds = NATURAL_SEEDS - study.method_trains_natural
     least += (candidates + seeds + 1) * study.training.tokens + study.method_tokens
+    least += validation_tokens
+    if study.budget_tokens >= least:
+        return None
     what = f"{trained} experts, {candidates} candidates" if candidates else f"{trained} experts"
     if runs := study.method_runs:
         what += f", {'1 run' if runs == 1 else f'{runs:g} runs'} of {study.published_method}"
-    if study.budget_tokens < least:
-        raise ValueError(
-            f"budget: {study.budget_tokens:,} tokens; {what}, natural with "
-            f"{'one more seed' if seeds == 1 else f'{seeds} seeds'} and one candidate need {least:,}; "
-            "raise it to that or more"
-        )
-    for benchmark in study.benchmarks:
-        if benchmark.role == "search" and isinstance(benchmark, WHOLE_MODEL_CONFIGS):
-            raise ValueError(
-                f"budget: benchmark {benchmark.name!r} ({benchmark.kind}) chooses and ensembles cannot "
-                "score it; give it role holdout, or use `validation` instead of `budget`"
-            )
+    if validation_tokens:
+        what += f", {validation_tokens:,} tokens of the benchmarks' text that it reads"
+    return (
+        f"budget: {study.budget_tokens:,} tokens; {what}, natural with "
+        f"{'one more seed' if seeds == 1 else f'{seeds} seeds'} and one candidate need {least:,}; "
+        "raise it to that or more"
+    )
 
 
 _PHASE_CHECKS = (

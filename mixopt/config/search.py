@@ -46,6 +46,8 @@ TRAINS_NOTHING: tuple[PublishedMethod, ...] = (
 """Those that only combine experts."""
 MOST_RUNS: dict[PublishedMethod, int] = {"d-optimal": 16, "doremi": 2, "odm": 1, "scalebio": 2}
 """Most training of those that cannot use more, in runs."""
+READS_BENCHMARKS: tuple[PublishedMethod, ...] = ("scalebio",)
+"""Those that train on the benchmarks' text too, of whose tokens a config does not tell the number."""
 STARTS_ELSEWHERE: tuple[PublishedMethod, ...] = ("odm", "scalebio")
 """Those that train, and no run of natural."""
 # one literal, so that a message about a wrong name lists all
@@ -78,7 +80,8 @@ class SearchConfig(SearchSpaceConfig):
     which is then the only candidate."""
     method_runs: Annotated[float, Field(ge=0)] = 16
     """Training that a method of others may spend beside the experts, in runs of `training.tokens`.
-    `d-optimal` uses at most 16, `doremi` and `scalebio` 2, `odm` 1."""
+    `d-optimal` uses at most 16, `doremi` 2, `odm` 1, and `scalebio` 2 and the benchmarks' text that it
+    descends on; where that is more, it is refused before anything is trained."""
     lisa_layers: PositiveInt | None = None
     """Layers that `method: scalebio` trains at a time, drawn anew every 20 steps, to save memory; all if
     left out."""

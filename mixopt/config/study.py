@@ -21,6 +21,7 @@ from mixopt.config.search import (
     MOST_RUNS,
     PROXIES,
     PUBLISHED,
+    READS_BENCHMARKS,
     STARTS_ELSEWHERE,
     TRAINS_NOTHING,
     PublishedMethod,
@@ -208,8 +209,15 @@ class StudyConfig(ConfigModel):
 
     @property
     def method_tokens(self) -> int:
-        """Tokens of training that a method of others may spend beside the experts; 0 without one."""
+        """Tokens of text that a method of others may read beside the experts; 0 without one."""
         return round(self.method_runs * self.training.tokens)
+
+    @property
+    def method_limit(self) -> int:
+        """Tokens that a method of others may cost beside the experts, text of benchmarks included."""
+        if self.published_method in READS_BENCHMARKS:
+            return round(self.search.method_runs * self.training.tokens)
+        return self.method_tokens
 
     @property
     def method_runs(self) -> float:

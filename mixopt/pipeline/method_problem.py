@@ -97,8 +97,7 @@ class StudyTrainer:
 
     Attributes:
         observations: The runs, in the order in which they were asked for; refused ones are left out.
-        online_tokens: Tokens of training with weights that change.
-        validation_tokens: Those of them that are text of benchmarks.
+        online_tokens: Tokens of training with weights that change, text of benchmarks included.
         refused: Runs that would have read a domain too often, and were not begun.
         lost: Names of the runs that failed and may succeed another time.
     """
@@ -114,7 +113,7 @@ class StudyTrainer:
         self._seed = seed
         self.run_tokens = context.config.training.tokens
         self.observations: list[Observation] = []
-        self.online_tokens = self.validation_tokens = self.refused = 0
+        self.online_tokens = self.refused = 0
         self.lost: list[str] = []
         self._context, self._search = context, search
         self._names = [metric.name for metric in metrics]
@@ -188,10 +187,13 @@ class StudyTrainer:
 
     def train_online(self, training: OnlineTraining) -> Array:
         """Train with weights that change, as a job; return them at each step (`t x d`)."""
-        beside = count_validation_tokens(self._context, training, self._shares)
-        self.validation_tokens += beside
+        beside = self.count_validation_tokens(training)
         self.online_tokens += beside + training.tokens * (2 if training.method == "scalebio" else 1)
         return run_online(self._context, replace(training, seed=self._seed), self._shares)
+
+    def count_validation_tokens(self, training: OnlineTraining) -> int:
+        """Return the tokens of benchmarks that a training descends on beside those of the domains."""
+        return count_validation_tokens(self._context, training, self._shares)
 
 
 def _nearest(lengths: Iterable[int], mark: int) -> int:

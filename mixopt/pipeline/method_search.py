@@ -21,6 +21,7 @@ from mixopt.baselines.merge_to_mix import MergeToMix
 from mixopt.baselines.projektor import Projektor
 from mixopt.baselines.registry import open_method, recommend, require_budget
 from mixopt.baselines.scalebio import ScaleBio
+from mixopt.config.cross_checks import describe_small_budget
 from mixopt.config.study import StudyConfig
 from mixopt.data.corpus import check_epochs
 from mixopt.errors import ConfigError, RunError
@@ -35,7 +36,7 @@ from mixopt.pipeline.method_problem import (
     name_weights,
 )
 from mixopt.pipeline.mixture_runs import order_natural
-from mixopt.pipeline.online_runs import require_layers
+from mixopt.pipeline.online_runs import most_validation_tokens, require_layers
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.pipeline.text_samples import collect_samples
 
@@ -85,7 +86,7 @@ def method_budget(context: StudyContext) -> int:
     name = context.config.published_method
     assert name is not None
     experts = expert_tokens(context) if open_method(name).need == "experts" else 0
-    return experts + context.config.method_tokens
+    return experts + context.config.method_limit
 
 
 def require_method_budget(context: StudyContext) -> None:
@@ -100,15 +101,19 @@ def require_method_budget(context: StudyContext) -> None:
     name = context.config.published_method
     if name is None:
         return
-    method = open_method(name)
-    experts = expert_tokens(context)
+    method, config = open_method(name), context.config
+    beside = most_validation_tokens(context, name, config.training.tokens)
     require_budget(
-        name, method, d=len(context.config.domains), expert_tokens=experts,
-        run_tokens=context.config.training.tokens, budget_tokens=method_budget(context),
+        name, method, d=len(config.domains), expert_tokens=expert_tokens(context),
+        run_tokens=config.training.tokens, budget_tokens=method_budget(context),
+        validation_tokens=beside,
     )  # fmt: skip
+    # of a budget the config alone has checked the rest
+    if config.budget is not None and (too_small := describe_small_budget(config, beside)):
+        raise ConfigError(f"{too_small}.")
     if isinstance(method, MergeToMix):
         method.require_few(len(context.compositions))
-    if (layers := context.config.search.lisa_layers) is not None:
+    if (layers := config.search.lisa_layers) is not None:
         require_layers(context, layers)
     if isinstance(method, DoReMi | ScaleBio):
         _require_even_text(context, name, method)

@@ -15,6 +15,7 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.baselines.base import OnlineTraining
 from mixopt.baselines.online import open_weights
 from mixopt.baselines.scalebio import SourceWeights, take_step
+from mixopt.config.search import READS_BENCHMARKS
 from mixopt.config.training import TrainingConfig
 from mixopt.errors import RunError, one_line
 from mixopt.executors.job import Job
@@ -113,6 +114,27 @@ def count_validation_tokens(
 
     steps = _plan(context, context.config.training, training)[1].steps
     return round(steps * count_tokens(context.scorer, metric_weights))
+
+
+def most_validation_tokens(context: StudyContext, method: str, tokens: int) -> int:
+    """Return the most tokens of benchmarks that a method descends on.
+
+    Before anything is trained the trust of benchmarks is not known, and each that chooses counts.
+
+    Args:
+        context: The study, prepared.
+        method: Name of the method.
+        tokens: Length of the method's training.
+    """
+    if method not in READS_BENCHMARKS:
+        return 0
+    weights = context.config.search.capability_weights
+    chosen = {
+        task.metric.name: weights.get(task.metric.capability, 1.0)
+        for task in context.scorer.tasks
+        if task.metric.role == "search"
+    }
+    return count_validation_tokens(context, OnlineTraining(method, tokens), chosen)
 
 
 def require_layers(context: StudyContext, layers: int) -> None:

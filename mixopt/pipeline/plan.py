@@ -8,6 +8,7 @@ from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.pipeline.confirmation import confirmation_of, trainable_lengths
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.online_runs import most_validation_tokens
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def plan_stages(context: StudyContext) -> list[PlannedStage]:
     """Return what each stage of a study trains and scores, finished parts included.
 
     Args:
-        context: The study; nothing of it needs to be built.
+        context: The study, prepared; none of its models needs to be built.
     """
     search, proxy = context.config.search_method, context.config.proxy
     rounds = sum(context.config.search.rounds)
@@ -89,8 +90,9 @@ def _list_trainings(
         name = f"natural and {sum(config.search.rounds)} candidates of the search"
         groups.append(("search", name, candidates))
     if config.published_method is not None:
-        candidates = config.method_tokens
-        groups.append(("method", f"method {config.published_method}, at most", candidates))
+        method = config.published_method
+        candidates = config.method_tokens + most_validation_tokens(context, method, unit)
+        groups.append(("method", f"method {method}, at most", candidates))
     if config.validation is not None:
         mixtures, seeds = config.validation.mixtures, config.validation.seeds
         name = f"validation, {mixtures} mixtures x {seeds} seeds"

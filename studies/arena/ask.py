@@ -6,6 +6,7 @@ trainer with a seed, an evaluator of the experts, a budget.
 """
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
@@ -16,10 +17,12 @@ from mixopt import Metric, Mixture, Trials, fit
 from mixopt.baselines.base import Need, OnlineTraining, Problem, Recommendation
 from mixopt.baselines.registry import open_method, recommend
 from mixopt.baselines.swarm import drop_failed, train_swarm
+from mixopt.errors import ConfigError
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline.gains import metrics_that_choose
 from mixopt.pipeline.method_problem import StudyEvaluator, StudyTrainer
 from mixopt.pipeline.method_search import benchmark_weights, metric_weights
+from mixopt.pipeline.online_runs import most_validation_tokens
 from mixopt.pipeline.text_samples import collect_samples
 from mixopt.study import Study
 
@@ -117,10 +120,6 @@ class TimedTrainer:
     def refused(self) -> int:
         return self._trainer.refused
 
-    @property
-    def validation_tokens(self) -> int:
-        return self._trainer.validation_tokens
-
     def train(self, ratios: np.ndarray) -> np.ndarray:
         return self._timed(lambda: self._trainer.train(ratios))
 
@@ -129,6 +128,9 @@ class TimedTrainer:
 
     def train_online(self, training: OnlineTraining) -> np.ndarray:
         return self._timed(lambda: self._trainer.train_online(training))
+
+    def count_validation_tokens(self, training: OnlineTraining) -> int:
+        return self._trainer.count_validation_tokens(training)
 
     def _timed(self, call: Callable[[], Result]) -> Result:
         start = time.monotonic()
@@ -173,6 +175,34 @@ def ask(study: Study, name: str, budget_tokens: int, seed: int) -> tuple[Mixture
     method = HERE_ALONE[name] if name in HERE_ALONE else open_method(name)
     found = recommend(name, problem, method=method)
     return found.ratios, found.tokens, trainer.seconds
+
+
+def fit_length(study: Study, name: str, budget_tokens: int) -> int:
+    """Return the longest training of a method whose weights change that a budget pays for, in tokens.
+
+    Args:
+        study: With the benchmarks and weights of capabilities that it is asked for, and no method.
+        name: Of the method.
+        budget_tokens: That it may train on, text of benchmarks included.
+
+    Raises:
+        ConfigError: It pays for no step.
+    """
+    study.prepare()
+
+    def cost(tokens: int) -> int:
+        trained = open_method(name).least_tokens(len(study.config.domains), 0, tokens)
+        return trained + most_validation_tokens(study.context, name, tokens)
+
+    # text of benchmarks is read at whole steps, so the cost has jumps
+    lengths = range(1, budget_tokens + 1)
+    found = bisect_right(lengths, budget_tokens, key=cost)
+    if not found:
+        raise ConfigError(
+            f"Method {name!r} needs {cost(1):,} tokens for one step and its budget is "
+            f"{budget_tokens:,}; raise it to that or more."
+        )
+    return lengths[found - 1]
 
 
 def ask_mixopt(study: Study) -> tuple[Mixture, int, float]:

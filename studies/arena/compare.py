@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import worlds
 import yaml
-from ask import HERE_ALONE, ask, ask_mixopt
+from ask import HERE_ALONE, ask, ask_mixopt, fit_length
 from worlds import OWNER, UNIT, WORLDS, Utility, World, write_study
 
 from mixopt import Mixture
@@ -51,8 +51,6 @@ FREE = ("natural", "uniform", "heuristic")
 NAMES = (*FREE, "mixopt", *HERE_ALONE, *METHODS)
 ONCE = (*FREE, "mixopt")
 """Methods without draws of their own: one seed."""
-TWO_TRAININGS = ("doremi", "scalebio")
-"""Methods whose training takes twice its length in tokens."""
 ONLY_EXPERTS = ("mergemix", *TRAINS_NOTHING)
 """Methods that train nothing beside experts."""
 RESAMPLES = 2000
@@ -154,8 +152,11 @@ def answer(
         sections["budget"] = {"runs": units, "confirmation": 0}
     elif method in METHODS and METHODS[method]().need == "online":
         # they are one training, so a larger budget is a longer one
-        length = units * scale.unit // (2 if method in TWO_TRAININGS else 1)
-        sections["training"] = {"tokens": length}
+        plain = scale.open_study(world, out, method, search=dict(sections["search"]))
+        try:
+            sections["training"] = {"tokens": fit_length(plain, method, units * scale.unit)}
+        except MixoptError as error:
+            return {"why": one_line(error)}
     elif method in ONLY_EXPERTS:
         each = units * scale.unit // len(world.domains)
         sections["training"] = {"tokens": max(scale.unit, each), "expert_tokens": each}

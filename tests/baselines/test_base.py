@@ -1,6 +1,14 @@
 import numpy as np
 import pytest
-from categorical_world import DOMAINS, METRICS, RUN_TOKENS, World, make_problem
+from categorical_world import (
+    DOMAINS,
+    METRICS,
+    ONLINE_STEPS,
+    READ_EACH_STEP,
+    RUN_TOKENS,
+    World,
+    make_problem,
+)
 
 from mixopt import SearchSpace
 from mixopt.baselines.base import OnlineTraining, Problem, Recommendation
@@ -48,19 +56,17 @@ def test_runs_that_were_not_begun_cost_nothing():
     assert problem.spent == 3 * RUN_TOKENS
 
 
-def test_text_of_benchmarks_that_is_trained_on_is_spent_beside_the_budget():
-    world = World()
-    train = world.train_online
-
-    def reading(training):
-        world.validation_tokens += 700
-        return train(training)
-
-    world.train_online = reading
-    problem = make_problem(world, budget=2 * RUN_TOKENS)
+def test_text_of_benchmarks_that_is_trained_on_is_paid_from_the_budget():
+    beside = ONLINE_STEPS * READ_EACH_STEP
+    problem = make_problem(World(), budget=2 * RUN_TOKENS + beside)
     found = ScaleBio().recommend(problem)
-    assert found.tokens == problem.spent == 2 * RUN_TOKENS + 700
-    assert problem.affordable_runs == 0
+    assert found.tokens == problem.spent == 2 * RUN_TOKENS + beside
+    world = World()
+    with pytest.raises(
+        RunError, match="of scalebio, with the benchmarks' text that it reads, cost"
+    ):
+        ScaleBio().recommend(make_problem(world, budget=2 * RUN_TOKENS + beside - 1))
+    assert not world.online_tokens
 
 
 def test_without_experts_one_sentence_says_so():

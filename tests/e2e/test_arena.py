@@ -29,7 +29,7 @@ class ToyScale:
         self.folder, self.opened = folder, []
 
     def open_study(self, world, out, name, **sections):
-        self.opened.append((name, sections))
+        self.opened.append((name, dict(sections)))
         search = {"rounds": [6], "natural": dict(WORLD.natural)} | sections.pop("search", {})
         training = toy.study_plain()["training"] | sections.pop("training", {})
         target = {"tokens": max(20_000, training["tokens"]), "max_repetition": 99}
@@ -91,6 +91,32 @@ def test_methods_are_asked_once_trained_and_told(arena, tmp_path):
     shown = compare.tabulate(gains, 60.0)
     assert set(shown.method) == set(methods) - {"mde-law"}
     assert (shown.regret >= 0).all()
+
+
+@pytest.mark.slow
+def test_scalebio_is_as_long_as_its_budget_pays_for_with_the_text_of_benchmarks(arena, tmp_path):
+    wanted = options(methods=["scalebio", "doremi"], budgets=["1x", "4x"], seeds=[0])
+    rows = list(compare.advise(WORLD, tmp_path, arena, wanted, tmp_path / "toy.json"))
+    lengths = {}
+    for row in rows:
+        own = [sections["training"]["tokens"] for name, sections in arena.opened
+               if name == row["method"] and "training" in sections]  # fmt: skip
+        lengths[row["method"], row["budget"]] = own[0 if row["budget"] == "1x" else 1]
+        assert row["units"] <= compare.BUDGETS[row["budget"]]
+        assert row["units"] == pytest.approx(
+            compare.BUDGETS[row["budget"]], rel=0.15
+        )  # whole steps
+    assert lengths["doremi", "1x"] == 6 * RUN // 2
+    # its two models read less than the budget, of which the benchmarks' text takes the rest
+    assert lengths["scalebio", "1x"] < lengths["scalebio", "4x"] < 7 * RUN // 2
+
+
+@pytest.mark.slow
+def test_a_budget_of_scalebio_below_one_step_says_what_a_step_costs(arena, tmp_path, monkeypatch):
+    monkeypatch.setattr(arena, "unit", 50)
+    wanted = options(methods=["scalebio"], seeds=[0])
+    (row,) = compare.advise(WORLD, tmp_path, arena, wanted, tmp_path / "toy.json")
+    assert "tokens for one step and its budget is 300; raise it" in row["why"]
 
 
 def frame():

@@ -24,6 +24,8 @@ METRICS = (
 )
 RUN_TOKENS = 1000
 ONLINE_STEPS = 50
+READ_EACH_STEP = 37
+"""Tokens of benchmarks that scalebio reads at a step."""
 EXPERT_TOKENS = 500
 
 
@@ -38,7 +40,7 @@ class World:
         self.composition = np.eye(len(DOMAINS))
         self.trained, self.scored, self.memory, self.fail, self.stop_after = [], 0, {}, set(), None
         self.online_tokens, self.stop_online_at = 0, None
-        self.refuse, self.refused, self.validation_tokens = lambda row: False, 0, 0
+        self.refuse, self.refused = lambda row: False, 0
 
     def measure(self, probabilities):
         code, books = (self.tokens_by_domain[DOMAINS.index(name)] for name in ("code", "books"))
@@ -96,6 +98,9 @@ class World:
         masses = np.repeat([0.5 / 16, 0.3 / 16], 16)
         return TextSamples(features, np.sqrt(np.vstack(target) / 40), masses)
 
+    def count_validation_tokens(self, training: OnlineTraining):
+        return ONLINE_STEPS * READ_EACH_STEP if training.method == "scalebio" else 0
+
     def train_online(self, training: OnlineTraining):
         """Domains are learnt the more the more they were read; the third is the hardest.
 
@@ -117,7 +122,7 @@ class World:
                 weights.update(losses, weights.shares)
             path = [*path, weights.weights]
             if training.method == "scalebio":
-                self.online_tokens += training.tokens // ONLINE_STEPS
+                self.online_tokens += training.tokens // ONLINE_STEPS + READ_EACH_STEP
                 weights.descend(losses - np.array([0.0, 0.0, 0.1, 0.0]), losses, 1.0)
             else:
                 read = read + weights.shares * weights.loss_weights

@@ -206,7 +206,7 @@ def test_too_little_text_for_a_share_of_each_domain_ends_before_anything_is_trai
     training = toy.study_plain()["training"] | {
         "tokens": 60_000, "expert_tokens": 4000, "max_epochs": 1,
     }  # fmt: skip
-    study = open_toy(tmp_path, method, training=training, target=LONG, search={"method_runs": 2})
+    study = open_toy(tmp_path, method, training=training, target=LONG, search={"method_runs": 8})
     with pytest.raises(
         DataError, match=f"so the 60,000 tokens of a training of {method}, which reads"
     ):
@@ -361,7 +361,7 @@ def test_what_reads_text_gets_the_weights_without_units(toy_folder, monkeypatch,
 
     monkeypatch.setattr(method_search, "collect_samples", spy)
     monkeypatch.setattr(method_problem, "run_online", spy)
-    study = open_toy(toy_folder, method, search={"method_runs": 4})
+    study = open_toy(toy_folder, method, search={"method_runs": 8})
     objective = study.open_policy(with_runs=False).objective
     with pytest.raises(AskedError):
         run_method(study.context, study.open_search(), objective)

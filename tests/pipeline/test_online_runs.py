@@ -1,9 +1,11 @@
+import re
+
 import numpy as np
 import pytest
 import toy
 
 from mixopt.baselines.base import OnlineTraining
-from mixopt.errors import RunError, UserError
+from mixopt.errors import ConfigError, RunError, UserError
 from mixopt.evaluation.validation_loss import count_tokens
 from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.pipeline.method_search import benchmark_weights, metric_weights
@@ -14,6 +16,8 @@ pytestmark = pytest.mark.slow
 
 def open_toy(folder, method, **changes):
     search = {"rounds": [6], "method": method, "method_runs": 2}
+    if method == "scalebio":  # two runs, and the benchmarks' text
+        search["method_runs"] = 8
     return toy.load(folder, toy.write_study(folder, search=search, **changes))
 
 
@@ -57,18 +61,53 @@ def test_a_method_that_changes_weights_recommends_in_a_study(toy_folder, method,
 
 
 def test_scalebio_trains_as_many_layers_as_the_study_says(toy_folder):
-    search = {"rounds": [6], "method": "scalebio", "method_runs": 2, "lisa_layers": 1}
+    search = {"rounds": [6], "method": "scalebio", "method_runs": 8, "lisa_layers": 1}
     study = toy.load(toy_folder, toy.write_study(toy_folder, search=search))
     # two models, and text of benchmarks
     assert study.recommend().tokens == 2 * 4000 + tokens_of_benchmarks(study)
 
 
 def test_more_layers_than_the_base_has_are_refused_before_anything_is_trained(tmp_path):
-    search = {"rounds": [6], "method": "scalebio", "method_runs": 2, "lisa_layers": 2}
+    search = {"rounds": [6], "method": "scalebio", "method_runs": 8, "lisa_layers": 2}
     study = toy.load(tmp_path, toy.write_study(tmp_path, search=search))
     with pytest.raises(UserError, match="lisa_layers is 2 and the model has 1 layers"):
         study.search()
     assert not (study.output / "artifacts" / "base").exists()
+
+
+def open_scalebio(folder, runs, **changes):
+    search = {"rounds": [6], "method": "scalebio", "method_runs": runs}
+    return toy.load(folder, toy.write_study(folder, search=search, **changes))
+
+
+def test_text_of_benchmarks_beyond_the_budget_of_a_method_ends_before_anything_is_trained(tmp_path):
+    study = open_scalebio(tmp_path, 2)
+    with pytest.raises(
+        ConfigError, match=r"'scalebio' needs .* the benchmarks' text, and"
+    ) as refused:
+        study.search()
+    assert not (study.output / "artifacts" / "base").exists()
+    (runs,) = re.findall(r"search.method_runs: (\d+)\)", str(refused.value))
+    open_scalebio(tmp_path, int(runs)).prepare()
+
+
+def test_a_budget_pays_for_the_text_of_benchmarks_too(tmp_path):
+    config_alone = (3 + 2 + 2 + 1) * 4000  # experts, both models, natural and a candidate
+    study = open_scalebio(tmp_path, 16, budget={"tokens": config_alone, "confirmation": 0})
+    with pytest.raises(
+        ConfigError, match="tokens of the benchmarks' text that it reads,"
+    ) as refused:
+        study.search()
+    assert not (study.output / "artifacts" / "base").exists()
+    (least,) = re.findall(r"one candidate need ([\d,]+);", str(refused.value))
+    budget = {"tokens": int(least.replace(",", "")), "confirmation": 0}
+    rows = open_scalebio(tmp_path, 16, budget=budget).plan()
+    planned = {row.what: row.tokens for row in rows if row.what != "base"}
+    assert planned["method scalebio, at most"] == budget["tokens"] - config_alone + 2 * 4000
+    assert sum(planned.values()) == budget["tokens"]
+    study = open_scalebio(tmp_path, 16, budget=budget | {"tokens": budget["tokens"] - 1})
+    with pytest.raises(ConfigError, match="the benchmarks' text that it reads"):
+        study.prepare()
 
 
 def test_a_training_that_fails_ends_in_one_sentence(toy_folder, monkeypatch):
