@@ -38,6 +38,7 @@ from mixopt.pipeline.natural_curve import equivalent_tokens
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.refinement import search_between
 from mixopt.pipeline.search import CandidateSearch
+from mixopt.pipeline.trained_candidates import list_failed_candidates
 from mixopt.proposal import Proposal
 from mixopt.surrogates.gain_model import SAME, GainPosterior, Mixtures, Runs
 from mixopt.surrogates.metric_arrays import signs
@@ -181,7 +182,8 @@ def list_observations(
         context: The study.
         search: Names the metrics that choose.
         policy: Has the runs of a validation and of a budget.
-        trials: Of all rounds; those of kind `trained` are runs with seed 0.
+        trials: Of all rounds; those of kind `trained` are runs with seed 0. Candidates whose training
+            failed are none of them, and follow them here.
     """
     tables = [(0, trials.where(kind="trained"))]
     # the runs of a validation read other text than those of a budget with the same seed
@@ -192,6 +194,7 @@ def list_observations(
         for seed, table in tables
         for trial, scores in zip(table, table.values(metrics), strict=True)
     ]
+    runs += list_failed_candidates(context, search, trials)
     return with_early_scores(context, search, [*runs, *policy.observations])
 
 

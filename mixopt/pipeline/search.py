@@ -114,9 +114,8 @@ class CandidateSearch:
             trust: Weight of each benchmark inside its capability.
         """
         rng = np.random.default_rng([self.seed, number])
-        if self.method == "regmix":  # RegMix draws all of its runs before it trains one
-            # a mixture that is trained needs no experts that can make it
-            rows = WeightSpace.of_domains(self.space.space).sample(count, rng)
+        if self.method == "regmix":
+            rows = self.draw_runs(number, count)
             return Round(number, rows, self.evaluator.items, rows[:0])
         if number == 1:
             rows = design_first_round(self.space, count, rng)
@@ -132,6 +131,17 @@ class CandidateSearch:
         sampled = self.config.item_share < 1
         items = self._sampled_items(before) if sampled else self.evaluator.items
         return Round(number, rows, items, rows[:0], climbed=climbed)
+
+    def draw_runs(self, number: int, count: int) -> Array:
+        """Return the mixtures (`n x d`) that a round of `regmix` trains; they depend on no trial.
+
+        Args:
+            number: Of the round, from 1.
+            count: Mixtures to draw.
+        """
+        rng = np.random.default_rng([self.seed, number])
+        # a mixture that is trained needs no experts that can make it
+        return WeightSpace.of_domains(self.space.space).sample(count, rng)
 
     def list_artifacts(self, chosen: "Round") -> list[Artifact]:
         """Return the artifacts that scoring a round needs; none where runs are trained for it."""

@@ -5,19 +5,24 @@ Shapes: `n` candidates, `d` domains.
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mixopt.config.study import StudyConfig
 from mixopt.errors import one_line
 from mixopt.mixture import Array, Mixture
+from mixopt.pipeline.gains import Observation, metrics_that_choose
 from mixopt.pipeline.mixture_runs import (
     RunSpec,
     ScoredRun,
     first_checkpoints,
+    has_text,
     name_mixture,
     order_natural,
     train_runs,
 )
 from mixopt.surrogates.registry import SURROGATES
 from mixopt.trial import Score, Trial
+from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     from mixopt.pipeline.context import StudyContext
@@ -71,6 +76,36 @@ def train_candidates(
         )  # fmt: skip
     # in the order of the candidates, whichever was finished first
     return [trials[spec] for spec in specs if spec in trials]
+
+
+def list_failed_candidates(
+    context: "StudyContext", search: "CandidateSearch", trials: Trials
+) -> list[Observation]:
+    """Return the candidates whose training failed, with natural if it did; they have no scores.
+
+    Their training was begun, so a budget pays for it. A run that would have read a domain too often was
+    not begun, and costs nothing.
+
+    Args:
+        context: The study.
+        search: Draws the candidates; they depend on no trial.
+        trials: Of all rounds.
+    """
+    if search.method != "regmix":
+        return []
+    natural, tokens = order_natural(context), context.config.training.tokens
+    asked = {name_mixture(natural): natural}
+    for number, count in enumerate(search.config.rounds, start=1):
+        for row in search.draw_runs(number, count):
+            mixture = Mixture.from_vector(search.domains, row)
+            asked.setdefault(name_mixture(mixture), mixture)
+    scored = {name_mixture(trial.ratios) for trial in trials.where(kind="trained")}
+    missing = np.full(len(metrics_that_choose(search)), np.nan)
+    return [
+        Observation(mixture.vector(search.domains), 0, tokens, missing)
+        for name, mixture in asked.items()
+        if name not in scored and has_text(context, mixture, tokens)
+    ]
 
 
 def describe_replaced_booster(config: StudyConfig) -> str | None:
