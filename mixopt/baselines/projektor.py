@@ -1,7 +1,7 @@
 """projektor: ratios and predicted losses from samples of the text and pilot runs at two lengths.
 
-Kang et al. 2023, arXiv:2307.02460, and ruoxi-jia-group/projektor. At each length N the losses of pilot
-runs are fitted to a pseudo-quadratic in the distance of the mixture's text from the target's,
+Kang et al. 2023, arXiv:2307.02460, and ruoxi-jia-group/projektor. The losses of pilot runs are a
+pseudo-quadratic in the distance of the mixture's text from the target's at each length N,
 
     L_N(p) = Σ_i (b2_i p_i² + b1_i p_i + b0) · OT(p) + Σ_i c_i p_i + c0,
 
@@ -10,9 +10,9 @@ the losses at the target's length follow without a parameter,
     L(N) = [ log(N ÷ N0) L_N1 − log(N ÷ N1) L_N0 ] ÷ log(N1 ÷ N0),
 
 and projected gradient steps descend it on the simplex. The paper's formula has Σ_i c2_i p_i² too, which
-the authors' notebook leaves out. They fit by least squares and ascend an accuracy; here a ridge penalty
-is chosen by leave-one-out errors, since text has more sources than runs, and a step is taken only where
-it lowers the loss. See docs/methods.md, section 12.11.
+the authors' notebook leaves out. They fit by least squares and ascend an accuracy; text has more sources
+than runs, so here a ridge penalty is chosen by leave-one-out errors, the same for both lengths, and a
+step is taken only where it lowers the loss. See docs/methods.md, section 12.11.
 """
 
 from collections.abc import Callable
@@ -61,12 +61,10 @@ class Projektor:
         lengths, scores = problem.train_lengths(ratios)
         shares = project(lengths, problem.target_tokens or max(lengths))
         distances = transport.distances(ratios)
-        laws = [PseudoQuadratic.fit(ratios, distances, problem.losses(each)) for each in scores]
-        coefficients = sum(
-            (share * law.coefficients for share, law in zip(shares, laws, strict=True)),
-            start=np.zeros_like(laws[0].coefficients),
-        )
-        law = PseudoQuadratic(coefficients)
+        # least squares of the projected losses are the projected least squares of both lengths; a
+        # penalty of its own for each length would be projected too, and the difference grow with it
+        losses = np.tensordot(shares, [problem.losses(each) for each in scores], axes=1)
+        law = PseudoQuadratic.fit(ratios, distances, losses)
         predicted = law.predict(ratios, distances) @ problem.weights
         # natural is trained where limits forbid it too, and descents start at allowed mixtures
         starts = problem.mixtures.pull(ratios[[0, int(predicted.argmin())]])

@@ -100,6 +100,35 @@ def test_expected_losses_are_at_the_length_of_the_target():
     assert set(long.predicted) == {metric.name for metric in METRICS}
 
 
+def test_both_lengths_are_shrunk_alike():
+    """The projected losses are linear in the ratios, and what hides it at each length cancels out.
+
+    A penalty of its own for each length would leave a part of it, times the weights of the projection.
+    """
+    world, target = World(), 4 * RUN_TOKENS
+    short, long = project((RUN_TOKENS // 2, RUN_TOKENS), target)
+
+    def projected(ratios):
+        return 2 + ratios @ np.array([[0.4], [0.2], [-0.3], [0.1]]) * np.ones((1, len(METRICS)))
+
+    def train_lengths(ratios):
+        rng = np.random.default_rng(len(ratios))
+        first = projected(ratios) + 0.3 * rng.standard_normal((len(ratios), len(METRICS)))
+        scores = np.stack([first, (projected(ratios) - short * first) / long])
+        # the last metric is a share of right answers
+        scores[:, :, 2] = 1 - scores[:, :, 2]
+        return (RUN_TOKENS // 2, RUN_TOKENS), scores
+
+    world.train_lengths = train_lengths
+    problem = make_problem(world, budget=24 * RUN_TOKENS, target_tokens=target)
+    found = Projektor(steps=5).recommend(problem)
+    expected = projected(found.ratios.vector(DOMAINS)[None])[0]
+    assert list(found.predicted.values()) == pytest.approx(
+        [*expected[:2], 1 - expected[2]], abs=1e-2
+    )
+    assert found.ratios["code"] == pytest.approx(1, abs=1e-6)  # a plane's least is a corner
+
+
 def test_text_is_needed():
     with pytest.raises(UserError, match="compares samples of text and there is none"):
         Projektor().recommend(make_problem(World(), open_samples=None))
