@@ -90,9 +90,7 @@ def test_a_second_process_finds_the_same_runs_and_trains_nothing(spent, monkeypa
     assert rows["runs of the budget"] == "done"
 
 
-def test_a_decision_looks_between_candidates_unless_one_was_confirmed(
-    tmp_path, spent, monkeypatch
-):
+def test_a_decision_looks_between_candidates_unless_one_was_confirmed(tmp_path, spent, monkeypatch):
     toy.copy_trained(spent[0].output.parent, tmp_path)
     asked = []
 
