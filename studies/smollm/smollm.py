@@ -7,7 +7,8 @@
 The model is a GGUF file (Q4_1), dequantized to float32. LoRA experts of six domains, natural with much
 general text, benchmarks in their usual form. `--tokens` sets the tokens of a run. Each utility is a
 study of its own over the same results folder, so that experts and runs are shared. Training is in mixed
-precision, scoring in float32.
+precision, scoring in float32. `--harness` adds a task of lm-evaluation-harness on a local file; its
+studies need `mixopt[eval]` and `mixopt run --run-code`.
 """
 
 import argparse
@@ -35,6 +36,21 @@ CHOICES = {
     "mmlu_medical": "medicine", "pubmedqa_test": "medicine", "sgd_response_choice": "dialogue",
 }  # fmt: skip
 """Multiple-choice benchmarks; they are reported, not searched."""
+HARNESS = {
+    "task": "copa_local", "dataset_path": "json", "test_split": "test",
+    "output_type": "multiple_choice", "doc_to_text": "{{prompt}}", "doc_to_choice": "{{choices}}",
+    "doc_to_target": "{{answer}}", "metadata": {"version": 1.0},
+    "metric_list": [{"metric": "acc_norm", "aggregation": "mean", "higher_is_better": True}],
+}  # fmt: skip
+"""A task of lm-evaluation-harness on the file of the benchmark `copa`."""
+
+
+def write_harness(folder: Path) -> None:
+    """Write the harness's task, with the path of its file on this machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = str(SHARED / "benchmarks" / "copa.jsonl")
+    task = HARNESS | {"dataset_kwargs": {"data_files": {"test": file}}}
+    (folder / "copa_local.yaml").write_text(yaml.safe_dump(task, sort_keys=False))
 
 
 def study(name: str, asked: argparse.Namespace) -> dict:
@@ -62,6 +78,9 @@ def study(name: str, asked: argparse.Namespace) -> dict:
         "benchmarks": [
             *(benchmark(task, "continuation", of, "search") for task, of in LOSSES.items()),
             *(benchmark(task, "multiple_choice", of, "holdout") for task, of in CHOICES.items()),
+            *([{"name": "copa_harness", "kind": "harness", "task": HARNESS["task"],
+                "metric": "acc_norm", "include_path": "harness", "capability": "language",
+                "role": "holdout", "max_items": asked.items}] if asked.harness else ()),
         ],
         "search": {"rounds": [8, 4], "natural": NATURAL, "capability_weights": weights},
         "target": {"tokens": 4 * tokens},
@@ -81,8 +100,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1024, help="tokens of a step")
     parser.add_argument("--runs", type=int, default=14, help="budget")
     parser.add_argument("--confirmation", type=int, default=1, help="runs kept for confirmation")
+    parser.add_argument("--harness", action="store_true", help="report a task of the harness too")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.harness:
+        write_harness(args.out / "harness")
     for name in UTILITIES:
         plain = study(name, args)
         (args.out / f"{name}.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
