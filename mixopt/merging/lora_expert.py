@@ -44,7 +44,7 @@ class LoraExpert:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file = find_adapter(folder) or folder / ADAPTER
-        self._handle = open_tensors(self._file)
+        self._open: Any = None
         stored = strip_wrappers(self._handle.keys(), folder)
         self._stored = _drop_tables(_strip_adapter_name(stored))
         self._names = set(self._stored)
@@ -72,6 +72,12 @@ class LoraExpert:
     def size_bytes(self) -> int:
         """Bytes of its file, which holds the factors."""
         return self._file.stat().st_size
+
+    @property
+    def _handle(self) -> Any:
+        if self._open is None:
+            self._open = open_tensors(self._file)
+        return self._open
 
     @staticmethod
     def _factor(name: str, side: str) -> str:
@@ -159,7 +165,9 @@ class LoraExpert:
         return (left if rows is None else left[rows]) @ right
 
     def release(self) -> None:
-        pass  # factors are small
+        # the pages that were read of many experts are more than a layer; a pickle is read whole each time
+        if self._file.suffix != ".bin":
+            self._open = None
 
 
 def _weight_of(factor: str) -> str:

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,6 +51,21 @@ def test_an_adapter_of_a_tied_head_is_refused_by_its_name(tmp_path):
     model("llama").save_pretrained(tmp_path / "base")
     with pytest.raises(ModelError, match=words):
         merge_to_disk(tmp_path / "base", {tmp_path / "e": 0.5}, tmp_path / "out")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="maps of Linux")
+def test_a_released_adapter_is_unmapped_and_read_again(tmp_path):
+    make_lora(model(), tmp_path / "e")
+    expert = open_expert(tmp_path / "e")
+    layout = Layout.of(model())
+    expert.check(layout)
+    name = next(name for name in layout.shapes if expert.factors(name, torch.device("cpu")))
+    before = [factor.clone() for factor in expert.factors(name, torch.device("cpu"))]
+    assert str(tmp_path) in Path("/proc/self/maps").read_text()
+    expert.release()
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    for one, other in zip(before, expert.factors(name, torch.device("cpu")), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(
