@@ -165,7 +165,7 @@ class LoraExpert:
         return (left if rows is None else left[rows]) @ right
 
     def release(self) -> None:
-        # the pages that were read of many experts are more than a layer; a pickle is read whole each time
+        # pages that were read of many experts are more than a layer; a pickle would be read whole again
         if self._file.suffix != ".bin":
             self._open = None
 
