@@ -24,6 +24,7 @@ CASES = {
     "24 x 17 x 13": (24, 17, 13),
 }  # fmt: skip
 """Runs, domains, metrics."""
+TURNS = 5
 BEFORE = (
     "2000 x 10 x 5", "2048 x 17 x 4", "400 x 200 x 5", "24 x 17 x 13", "512 x 64 x 110",
 )  # fmt: skip
@@ -78,6 +79,32 @@ def measure(n: int, d: int, m: int) -> dict[str, float]:
     }  # fmt: skip
 
 
+def command(folder: Path, sides: dict[str, Path], n: int = 24, d: int = 17, m: int = 13) -> None:
+    """Run `mixopt propose` on one file in turns, and print the CPU seconds of each side."""
+    file, seconds = folder / "runs.csv", {side: [] for side in sides}
+    table(n, d, m).to_frame().to_csv(file, index=False)
+    for turn in range(1 + TURNS):
+        for side, checkout in sides.items():
+            environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            done = subprocess.run(
+                [sys.executable, "-m", "mixopt", "propose", "--runs", str(file), "--better", "lower"],
+                env=environment, capture_output=True, check=True, cwd=folder,
+            )  # fmt: skip
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            if turn:  # the first reads files from disk
+                cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+                seconds[side].append(cpu)
+            (folder / f"{side}.txt").write_bytes(done.stdout)
+    for side, found in seconds.items():
+        ratios = sorted(a / b for a, b in zip(found, seconds[next(iter(sides))], strict=True))
+        middle, low, high = ratios[TURNS // 2], ratios[0], ratios[-1]
+        print(f"propose {n} x {d} x {m} {side}: {sorted(found)[TURNS // 2]:.2f} CPU-s", end=", ")
+        print(f"of the first side's {middle:.2f} [{low:.2f}, {high:.2f}]", flush=True)
+    same = len({(folder / f"{side}.txt").read_bytes() for side in sides}) == 1
+    print("the same answer" if same else "the answers differ", flush=True)
+
+
 def frame(n: int = 10_000, d: int = 64) -> dict[str, float]:
     """Write the data frame of a table."""
     trials = table(n, d, 4)
@@ -129,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("mixopt-runs/large-tables"))
     parser.add_argument("--before", type=Path)
-    parser.add_argument("--only", nargs="*", default=[*CASES, "frame", "move"])
+    parser.add_argument("--only", nargs="*", default=[*CASES, "frame", "move", "command"])
     parser.add_argument("--part", nargs="*", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.part:
@@ -143,6 +170,9 @@ def main() -> None:
         return
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.only:
+        if name == "command":
+            command(args.out, {"before": args.before or HERE, "now": HERE})
+            continue
         for side, checkout in (("before", args.before), ("now", HERE)):
             if checkout is None or (side == "before" and name in CASES and name not in BEFORE):
                 continue
