@@ -7,24 +7,26 @@ miss. Runs of any mixture, length and seed are observations:
     g_m(λ, T) = G(T) · ((1 + u_0 + u_1·log2(T/T_e)) · e_m(λ) + f_m(λ, T)),   G(T) = A · (T/T_e)^ρ
 
 e_m is the ensemble's gain, T_e the experts' tokens, u_0 and u_1 normal, and f a Gaussian process that is
-zero at natural: its standard deviation is D_m · ‖√λ − √λ_nat‖ + r·|e_m|, and the error of e_m beside it
-where e_m is what a surrogate predicts of merges. With few runs the interval is wide; D and r were
-measured on other worlds (studies/arena). See docs/methods.md, section 11.2.
+zero at natural: its standard deviation is s_m · (D_m · ‖√λ − √λ_nat‖ + r·|e_m|), and the error of e_m
+beside it where e_m is what a surrogate predicts of merges. With few runs the interval is wide; D and r
+were measured on other worlds (studies/arena), and s_m is 1 unless runs of the metric itself are further
+from their ensembles than these say. See docs/methods.md, section 11.2.
 
 Shapes: `n` runs, `q` mixtures asked about, `d` domains, `m` metrics, `c` linear combinations of metrics.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, eigh
 
 from mixopt.mixture import Array
 
 JITTER = 1e-9
+FACTORS = np.logspace(0, 2, 41)  # s among which the best is chosen
 SAME = 1e-9  # difference of ratios below which mixtures are the same
 
 
@@ -48,6 +50,8 @@ class GainPrior:
         across: Correlation of the bias between other metrics.
         noise_within: The same for the noise of seeds.
         noise_forgetting: Decay of one run's noise, by doubling of the tokens.
+        bias_freedom: ν of the inverse-gamma prior of s², which makes the bias of a metric a Student-t
+            process of so many degrees of freedom (Shah, Wilson & Ghahramani 2014, arXiv:1402.4306).
     """
 
     scale: float = 1.1
@@ -63,6 +67,7 @@ class GainPrior:
     across: float = 0.35
     noise_within: float = 0.3
     noise_forgetting: float = 0.5
+    bias_freedom: float = 4.0
 
     def growth_to(self, length: float) -> float:
         """Return G: real gain of a run ÷ ensemble gain.
@@ -143,6 +148,7 @@ class GainModel:
         noise_sd: Standard deviation of a paired difference between seeds, in the metric's spread (`m`).
         usual_spreads: Spread of a usual metric of the same native unit (`m`), of `usual_spreads`; the
             median of `spreads` if left out.
+        bias_factor: s of each metric (`m`); 1 if left out.
     """
 
     prior: GainPrior
@@ -152,6 +158,7 @@ class GainModel:
     capabilities: NDArray[np.int64]
     noise_sd: Array
     usual_spreads: Array | None = None
+    bias_factor: Array | None = None
 
     def condition(self, runs: Runs | None, base: Mixtures | None = None) -> "GainPosterior":
         """Return the posterior of gains given runs; the prior if there are none.
@@ -160,7 +167,10 @@ class GainModel:
             runs: The observations.
             base: One mixture over which gains are stated; natural if left out.
         """
-        return GainPosterior(self, runs, base)
+        if runs is None:
+            return GainPosterior(self, runs, base)
+        factor = fit_bias_factor(self, runs)
+        return GainPosterior(replace(self, bias_factor=factor), runs, base)
 
     def growth(self, tokens: Array) -> Array:
         """Return G(T) (`n`)."""
@@ -183,26 +193,31 @@ class GainModel:
     def covariance(self, first: Mixtures, second: Mixtures) -> Array:
         """Return the prior covariance of two sets of gains (`n1 x m x n2 x m`)."""
         p = self.prior
+        slope, kernel = self.kernels(first, second)
+        amplitudes = [self.amplitudes(at) for at in (first, second)]
+        scaled = np.einsum("ij,ik,jl->ikjl", slope, first.proxy_gains, second.proxy_gains)
+        correlation = self._correlation(p.within, p.across)
+        bias = np.einsum("ij,kl,ik,jl->ikjl", kernel, correlation, *amplitudes, optimize=True)
+        return np.asarray(scaled + bias)
+
+    def kernels(self, first: Mixtures, second: Mixtures) -> tuple[Array, Array]:
+        """Return the covariances of ensembles' gains and of the bias, ÷ amplitudes (`n1 x n2` each)."""
+        p = self.prior
         doublings = [np.log2(at.tokens / self.expert_tokens) for at in (first, second)]
         slope = p.scale_sd**2 + p.growth_sd**2 * np.outer(*doublings)
         apart = np.abs(np.subtract.outer(*doublings))
         roots = [np.sqrt(at.ratios) for at in (first, second)]
-        moved = [np.linalg.norm(root - np.sqrt(self.natural), axis=1) for root in roots]
         squared = np.square(roots[0][:, None] - roots[1][None]).sum(axis=2)
         kernel = np.exp(-squared / (2 * p.length_scale**2) - p.forgetting * apart)
-        amplitudes = [
-            np.hypot(
-                np.outer(distance, self.bias_sd) + p.relative * np.abs(at.proxy_gains), at.errors
-            )
-            for distance, at in zip(moved, (first, second), strict=True)
-        ]
         growth = np.outer(self.growth(first.tokens), self.growth(second.tokens))
-        scaled = np.einsum("ij,ik,jl->ikjl", growth * slope, first.proxy_gains, second.proxy_gains)
-        correlation = self._correlation(p.within, p.across)
-        bias = np.einsum(
-            "ij,kl,ik,jl->ikjl", growth * kernel, correlation, *amplitudes, optimize=True
-        )
-        return np.asarray(scaled + bias)
+        return growth * slope, growth * kernel
+
+    def amplitudes(self, at: Mixtures) -> Array:
+        """Return the standard deviation of the bias ÷ G (`n x m`)."""
+        moved = np.linalg.norm(np.sqrt(at.ratios) - np.sqrt(self.natural), axis=1)
+        own = np.outer(moved, self.bias_sd) + self.prior.relative * np.abs(at.proxy_gains)
+        factor = 1.0 if self.bias_factor is None else self.bias_factor
+        return np.asarray(np.hypot(own * factor, at.errors))
 
     def noise(self, runs: Runs) -> Array:
         """Return the covariance of the noise of runs (`n x m x n x m`).
@@ -210,12 +225,16 @@ class GainModel:
         Two runs with one seed share the noise of the natural run, half of the difference's variance.
         Checkpoints of one run share a part of their noise.
         """
+        shared = self.shared_noise(runs)
+        return np.asarray(np.einsum("ij,kl->ikjl", shared, self._noise_of_a_run))
+
+    def shared_noise(self, runs: Runs) -> Array:
+        """Return the correlation of the noise of runs in one metric (`n x n`)."""
         apart = np.abs(np.subtract.outer(np.log2(runs.tokens), np.log2(runs.tokens)))
         same_seed = runs.seeds[:, None] == runs.seeds[None]
         same_mixture = np.abs(runs.ratios[:, None] - runs.ratios[None]).max(axis=2) < SAME
         shared = np.where(same_mixture, 1.0, 0.5) * same_seed
-        shared = shared * np.exp(-self.prior.noise_forgetting * apart)
-        return np.asarray(np.einsum("ij,kl->ikjl", shared, self._noise_of_a_run))
+        return np.asarray(shared * np.exp(-self.prior.noise_forgetting * apart))
 
     def combined_noise(self, weights: Array) -> Array:
         """Return the standard deviation of the noise of one run's gain, by combination (`c`).
@@ -237,6 +256,38 @@ class GainModel:
         correlation = np.where(same, within, across)
         np.fill_diagonal(correlation, 1.0)
         return np.asarray(correlation)
+
+
+def fit_bias_factor(model: GainModel, runs: Runs) -> Array:
+    """Return s of each metric (`m`), at least 1: the mode of its posterior given the metric's own runs.
+
+    Args:
+        model: Without factors.
+        runs: The observations.
+    """
+    freedom = model.prior.bias_freedom
+    factors = np.ones(len(model.spreads))
+    if not np.isfinite(freedom):
+        return factors
+    slope, kernel = model.kernels(runs, runs)
+    shared, amplitudes = model.shared_noise(runs), model.amplitudes(runs)
+    residuals = runs.gains - model.mean(runs)
+    for metric in range(len(factors)):
+        seen = np.flatnonzero(np.isfinite(residuals[:, metric]))
+        if not len(seen):
+            continue
+        e, a = runs.proxy_gains[seen, metric], amplitudes[seen, metric]
+        inside = np.ix_(seen, seen)
+        rest = slope[inside] * np.outer(e, e) + model.noise_sd[metric] ** 2 * shared[inside]
+        rest[np.diag_indices_from(rest)] += JITTER
+        # with VᵀRV = 1 and VᵀBV diagonal, every variance factor is a sum over n numbers
+        variances, vectors = eigh(kernel[inside] * np.outer(a, a), rest)
+        squares = np.square(vectors.T @ residuals[seen, metric])
+        whole = 1 + np.outer(FACTORS**2, np.maximum(variances, 0.0))
+        fit = -0.5 * (squares / whole + np.log(whole)).sum(axis=1)
+        belief = -(freedom / 2 + 1) * np.log(FACTORS**2) - freedom / (2 * FACTORS**2)
+        factors[metric] = FACTORS[int((fit + belief).argmax())]
+    return factors
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,9 +73,11 @@ def test_likelihood_is_that_of_the_joint_normal():
     observed = runs(
         at(draw_mixtures(3), 2e5), np.random.default_rng(1).normal(size=(3, 5)), [0, 0, 1]
     )
+    posterior = model.condition(observed)
+    model = posterior.model
     covariance = model.covariance(observed, observed) + model.noise(observed)
     expected = multivariate_normal(model.mean(observed).ravel(), covariance.reshape(15, 15))
-    likelihood = model.condition(observed).log_likelihood
+    likelihood = posterior.log_likelihood
     assert likelihood == pytest.approx(expected.logpdf(observed.gains.ravel()), rel=1e-6)
 
 
@@ -84,7 +86,9 @@ def test_posterior_is_the_conditional_of_the_joint_normal_where_scores_are_missi
     gains = np.random.default_rng(1).normal(size=(3, 5))
     gains[1, 2] = gains[2, 0] = np.nan
     observed, asked = runs(at(draw_mixtures(3), 2e5), gains), at(draw_mixtures(2, seed=9), 8e5)
-    mean, covariance = model.condition(observed).gains(asked)
+    posterior = model.condition(observed)
+    mean, covariance = posterior.gains(asked)
+    model = posterior.model  # with the bias as wide as the runs tell
     seen = np.isfinite(gains).ravel()
     inner = (model.covariance(observed, observed) + model.noise(observed)).reshape(15, 15)
     cross = model.covariance(asked, observed).reshape(10, 15)[:, seen]
@@ -156,6 +160,59 @@ def test_simulation_based_calibration():
         place = turn % 3, turn % 2
         ranks.append((draws[:, *place] < (truth[4:] @ weights.T)[place]).sum())
     assert kstest((np.array(ranks) + rng.uniform(size=300)) / 100, "uniform").pvalue > 0.01
+
+
+def test_runs_far_from_their_ensembles_widen_the_bias_of_their_metric():
+    """Three runs that agree on a large loss are believed, as a joint normal of fixed widths does not."""
+    noisy, rows = replace(make_model(), noise_sd=np.full(5, 1.2)), draw_mixtures(1)
+    known = at(np.repeat(rows, 3, axis=0), 4 * EXPERT)
+    gains = np.tile(noisy.mean(known)[0], (3, 1))
+    gains[:, 1] -= [19.0, 20.0, 21.0]
+    observed = runs(known, gains, [0, 1, 2])
+    posterior, stiff = (
+        replace(noisy, prior=GainPrior(bias_freedom=freedom)).condition(observed)
+        for freedom in (4.0, np.inf)
+    )
+    factor = posterior.model.bias_factor
+    assert factor[1] > 3
+    assert factor[[0, 2, 3, 4]] == pytest.approx(1.0)
+    assert stiff.model.bias_factor == pytest.approx(1.0)
+    asked = at(rows, 4 * EXPERT)
+    (mean,), covariance = posterior.gains(asked)
+    believed = gains[:, 1].mean()
+    assert mean[1] == pytest.approx(believed, rel=0.1)
+    assert stiff.gains(asked)[0][0, 1] > 0.75 * believed
+    # elsewhere the metric is known badly, and the others as before
+    away = at(draw_mixtures(1, seed=9), 4 * EXPERT)
+    wide, narrow = (
+        np.sqrt(np.einsum("iaia->a", each.gains(away)[1])) for each in (posterior, stiff)
+    )
+    assert wide[1] > 2 * narrow[1]
+    assert wide[0] == pytest.approx(narrow[0], rel=0.2)
+    assert covariance.shape == (1, 5, 1, 5)
+
+
+def test_runs_that_the_prior_draws_leave_the_bias_as_it_is():
+    model, rng, factors = make_model(), np.random.default_rng(0), []
+    for _ in range(60):
+        known = at(rng.dirichlet(np.ones(4), size=5), 2e5)
+        truth = model.condition(None).draw(known, None, 1, rng)[0]
+        noise = rng.multivariate_normal(
+            np.zeros(25), model.noise(runs(known, np.zeros((5, 5)))).reshape(25, 25)
+        )
+        gains = truth + noise.reshape(5, 5)
+        gains[0, 0] = np.nan
+        factors.append(model.condition(runs(known, gains)).model.bias_factor)
+    assert np.median(factors) == 1.0
+    assert np.mean(np.array(factors) > 2) < 0.05
+
+
+def test_a_metric_without_any_score_keeps_its_bias():
+    model = make_model()
+    gains = np.full((2, 5), 0.1)
+    gains[:, 3] = np.nan
+    found = model.condition(runs(at(draw_mixtures(2), 2e5), gains, [0, 1]))
+    assert found.model.bias_factor[3] == 1.0
 
 
 def test_the_noise_of_a_combination_is_that_of_drawn_runs():
