@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MANY = {"fingerprints", "scores", "logprobs", "estimates", "slopes", "runs", "fits", "proposals"}
+MANY = {
+    "candidates", "fingerprints", "scores", "logprobs", "estimates", "slopes", "runs", "fits",
+    "proposals",
+}  # fmt: skip
 """Kinds in which one name has many keys: another key is another artifact, not a change."""
 COLLECTIVE = {"base", "bases", "experts", "runs", "proxy-runs"}
 """Kinds that all processes of a launch build together."""

@@ -66,7 +66,10 @@ def test_the_worst_capability_counts_where_it_is_asked_for(gains):
     assert found.min() == pytest.approx(0.25)  # a quarter of each of two halves that differ
 
 
-def test_a_candidate_is_searched_once_and_found_again(gains, tmp_path, trained_toy, monkeypatch):
+def test_a_candidate_is_searched_once_and_found_again(
+    gains, tmp_path, trained_toy, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
     study = toy.load(toy.copy_trained(trained_toy, tmp_path), toy.write_study(tmp_path))
     study.prepare()
     middle = np.array([0.5, 0.5, 0.0])
@@ -78,6 +81,7 @@ def test_a_candidate_is_searched_once_and_found_again(gains, tmp_path, trained_t
     monkeypatch.setattr("mixopt.pipeline.refinement.search_between", lambda *_: None)
     assert refinement.search(posterior, CORNERS, runs) == pytest.approx(found)
     assert refinement.search(posterior, CORNERS, [*runs, *runs]) is None  # other runs
+    assert "built again" not in caplog.text  # another run is no change of a result
     (again,) = Refinement(study.context, gains, "proposals-0").found_before()
     assert again == pytest.approx(middle)
     assert Refinement(study.context, gains, "proposals-1").found_before() == []
