@@ -7,10 +7,10 @@ miss. Runs of any mixture, length and seed are observations:
     g_m(λ, T) = G(T) · ((1 + u_0 + u_1·log2(T/T_e)) · e_m(λ) + f_m(λ, T)),   G(T) = A · (T/T_e)^ρ
 
 e_m is the ensemble's gain, T_e the experts' tokens, u_0 and u_1 normal, and f a Gaussian process that is
-zero at natural: its standard deviation is s_m · (D_m · ‖√λ − √λ_nat‖ + r·|e_m|), and the error of e_m
-beside it where e_m is what a surrogate predicts of merges. With few runs the interval is wide; D and r
-were measured on other worlds (studies/arena), and s_m is 1 unless runs of the metric itself are further
-from their ensembles than these say. See docs/methods.md, section 11.2.
+zero at natural: its standard deviation is s_m times D_m · ‖√λ − √λ_nat‖ + r·|e_m|, with the error of
+e_m beside these where e_m is what a surrogate predicts of merges. With few runs the interval is wide; D
+and r were measured on other worlds (studies/arena), and s_m is 1 unless runs of the metric itself are
+further from their ensembles than these say (`bias_width`). See docs/methods.md, section 11.2.
 
 Shapes: `n` runs, `q` mixtures asked about, `d` domains, `m` metrics, `c` linear combinations of metrics.
 """
@@ -21,12 +21,12 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.linalg import cho_factor, cho_solve
 
 from mixopt.mixture import Array
+from mixopt.surrogates.bias_width import fit_bias_factor
 
 JITTER = 1e-9
-FACTORS = np.logspace(0, 2, 41)  # s among which the best is chosen
 SAME = 1e-9  # difference of ratios below which mixtures are the same
 
 
@@ -217,7 +217,7 @@ class GainModel:
         moved = np.linalg.norm(np.sqrt(at.ratios) - np.sqrt(self.natural), axis=1)
         own = np.outer(moved, self.bias_sd) + self.prior.relative * np.abs(at.proxy_gains)
         factor = 1.0 if self.bias_factor is None else self.bias_factor
-        return np.asarray(np.hypot(own * factor, at.errors))
+        return np.asarray(np.hypot(own, at.errors) * factor)
 
     def noise(self, runs: Runs) -> Array:
         """Return the covariance of the noise of runs (`n x m x n x m`).
@@ -256,38 +256,6 @@ class GainModel:
         correlation = np.where(same, within, across)
         np.fill_diagonal(correlation, 1.0)
         return np.asarray(correlation)
-
-
-def fit_bias_factor(model: GainModel, runs: Runs) -> Array:
-    """Return s of each metric (`m`), at least 1: the mode of its posterior given the metric's own runs.
-
-    Args:
-        model: Without factors.
-        runs: The observations.
-    """
-    freedom = model.prior.bias_freedom
-    factors = np.ones(len(model.spreads))
-    if not np.isfinite(freedom):
-        return factors
-    slope, kernel = model.kernels(runs, runs)
-    shared, amplitudes = model.shared_noise(runs), model.amplitudes(runs)
-    residuals = runs.gains - model.mean(runs)
-    for metric in range(len(factors)):
-        seen = np.flatnonzero(np.isfinite(residuals[:, metric]))
-        if not len(seen):
-            continue
-        e, a = runs.proxy_gains[seen, metric], amplitudes[seen, metric]
-        inside = np.ix_(seen, seen)
-        rest = slope[inside] * np.outer(e, e) + model.noise_sd[metric] ** 2 * shared[inside]
-        rest[np.diag_indices_from(rest)] += JITTER
-        # with VᵀRV = 1 and VᵀBV diagonal, every variance factor is a sum over n numbers
-        variances, vectors = eigh(kernel[inside] * np.outer(a, a), rest)
-        squares = np.square(vectors.T @ residuals[seen, metric])
-        whole = 1 + np.outer(FACTORS**2, np.maximum(variances, 0.0))
-        fit = -0.5 * (squares / whole + np.log(whole)).sum(axis=1)
-        belief = -(freedom / 2 + 1) * np.log(FACTORS**2) - freedom / (2 * FACTORS**2)
-        factors[metric] = FACTORS[int((fit + belief).argmax())]
-    return factors
 
 
 @dataclass(frozen=True, eq=False)

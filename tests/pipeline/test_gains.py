@@ -138,12 +138,19 @@ def test_merges_tell_what_ensembles_cannot_score(tmp_path, trained_toy):
     assert width[:-1] == pytest.approx(alone[:-1])
 
 
-def test_where_every_benchmark_generates_text_merges_tell_all_gains(tmp_path, trained_toy):
+@pytest.fixture
+def without_ensembles(tmp_path, trained_toy):
+    """A study, its trials, its policy as if ensembles scored no metric, and the objective before."""
     toy.write_study(tmp_path)
     study = toy.load(toy.copy_trained(trained_toy, tmp_path))
     trials, policy = study.search(), study.open_policy()
     whole, none = policy.objective, np.zeros(0)
     policy.objective = replace(whole, metrics=(), spreads=none, trust=none, loss_trust=none)
+    return study, trials, policy, whole
+
+
+def test_where_every_benchmark_generates_text_merges_tell_all_gains(without_ensembles):
+    study, trials, policy, whole = without_ensembles
     search = study.open_search()
     gains = StudyGains(study.context, search, policy, trials)
     assert gains.objective.metrics == whole.metrics
@@ -162,13 +169,9 @@ def test_where_every_benchmark_generates_text_merges_tell_all_gains(tmp_path, tr
     assert mixed.proxies == "ensembles and merges of the experts"
 
 
-def test_the_unit_of_what_merges_predict_has_what_they_may_miss(tmp_path, trained_toy):
+def test_the_unit_of_what_merges_predict_has_what_they_may_miss(without_ensembles):
     """Few noisy items make a surrogate predict small differences: these are not the spread."""
-    toy.write_study(tmp_path)
-    study = toy.load(toy.copy_trained(trained_toy, tmp_path))
-    trials, policy = study.search(), study.open_policy()
-    whole, none = policy.objective, np.zeros(0)
-    policy.objective = replace(whole, metrics=(), spreads=none, trust=none, loss_trust=none)
+    study, trials, policy, _ = without_ensembles
     gains = StudyGains(study.context, study.open_search(), policy, trials)
     rng = np.random.default_rng([study.config.seed, SEEDS])
     predicted, errors = gains.proxy_scores(draw_around(gains.natural, DRAWS, rng))

@@ -2,33 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gain_world import EXPERT, NATURAL, SLOPES, at, draw_mixtures, make_model, runs
 from scipy.stats import kstest, multivariate_normal
 
-from mixopt.surrogates.gain_model import GainModel, GainPrior, Mixtures, Runs, usual_spreads
-
-NATURAL = np.array([0.5, 0.2, 0.2, 0.1])
-SLOPES = np.random.default_rng(5).normal(size=(4, 5))
-CAPABILITIES = np.array([0, 0, 1, 1, 2])
-EXPERT = 1e5
-
-
-def make_model(**changes):
-    spreads = np.array([1.0, 0.5, 2.0, 1.0, 0.1])
-    return GainModel(GainPrior(**changes), NATURAL, EXPERT, spreads, CAPABILITIES, np.full(5, 0.15))
-
-
-def at(ratios, tokens):
-    rows = np.atleast_2d(ratios)
-    return Mixtures(rows, np.full(len(rows), float(tokens)), (rows - NATURAL) @ SLOPES)
-
-
-def runs(mixtures, gains, seeds=None):
-    seeds = np.zeros(len(gains), int) if seeds is None else np.asarray(seeds)
-    return Runs(mixtures.ratios, mixtures.tokens, mixtures.proxy_gains, gains, seeds)
-
-
-def draw_mixtures(n, seed=0):
-    return np.random.default_rng(seed).dirichlet(np.ones(4), size=n)
+from mixopt.surrogates.gain_model import GainModel, GainPrior, Mixtures, usual_spreads
 
 
 def test_without_runs_the_gain_is_the_ensembles_times_its_growth():
@@ -160,59 +137,6 @@ def test_simulation_based_calibration():
         place = turn % 3, turn % 2
         ranks.append((draws[:, *place] < (truth[4:] @ weights.T)[place]).sum())
     assert kstest((np.array(ranks) + rng.uniform(size=300)) / 100, "uniform").pvalue > 0.01
-
-
-def test_runs_far_from_their_ensembles_widen_the_bias_of_their_metric():
-    """Three runs that agree on a large loss are believed, as a joint normal of fixed widths does not."""
-    noisy, rows = replace(make_model(), noise_sd=np.full(5, 1.2)), draw_mixtures(1)
-    known = at(np.repeat(rows, 3, axis=0), 4 * EXPERT)
-    gains = np.tile(noisy.mean(known)[0], (3, 1))
-    gains[:, 1] -= [19.0, 20.0, 21.0]
-    observed = runs(known, gains, [0, 1, 2])
-    posterior, stiff = (
-        replace(noisy, prior=GainPrior(bias_freedom=freedom)).condition(observed)
-        for freedom in (4.0, np.inf)
-    )
-    factor = posterior.model.bias_factor
-    assert factor[1] > 3
-    assert factor[[0, 2, 3, 4]] == pytest.approx(1.0)
-    assert stiff.model.bias_factor == pytest.approx(1.0)
-    asked = at(rows, 4 * EXPERT)
-    (mean,), covariance = posterior.gains(asked)
-    believed = gains[:, 1].mean()
-    assert mean[1] == pytest.approx(believed, rel=0.1)
-    assert stiff.gains(asked)[0][0, 1] > 0.75 * believed
-    # elsewhere the metric is known badly, and the others as before
-    away = at(draw_mixtures(1, seed=9), 4 * EXPERT)
-    wide, narrow = (
-        np.sqrt(np.einsum("iaia->a", each.gains(away)[1])) for each in (posterior, stiff)
-    )
-    assert wide[1] > 2 * narrow[1]
-    assert wide[0] == pytest.approx(narrow[0], rel=0.2)
-    assert covariance.shape == (1, 5, 1, 5)
-
-
-def test_runs_that_the_prior_draws_leave_the_bias_as_it_is():
-    model, rng, factors = make_model(), np.random.default_rng(0), []
-    for _ in range(60):
-        known = at(rng.dirichlet(np.ones(4), size=5), 2e5)
-        truth = model.condition(None).draw(known, None, 1, rng)[0]
-        noise = rng.multivariate_normal(
-            np.zeros(25), model.noise(runs(known, np.zeros((5, 5)))).reshape(25, 25)
-        )
-        gains = truth + noise.reshape(5, 5)
-        gains[0, 0] = np.nan
-        factors.append(model.condition(runs(known, gains)).model.bias_factor)
-    assert np.median(factors) == 1.0
-    assert np.mean(np.array(factors) > 2) < 0.05
-
-
-def test_a_metric_without_any_score_keeps_its_bias():
-    model = make_model()
-    gains = np.full((2, 5), 0.1)
-    gains[:, 3] = np.nan
-    found = model.condition(runs(at(draw_mixtures(2), 2e5), gains, [0, 1]))
-    assert found.model.bias_factor[3] == 1.0
 
 
 def test_the_noise_of_a_combination_is_that_of_drawn_runs():
