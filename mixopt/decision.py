@@ -1,5 +1,6 @@
 """The decision: which mixture to train on, and how likely it is to be better than the natural one."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -159,6 +160,7 @@ class Decision:
         learning: What was known as training was spent, first to last; empty where unknown.
         next_runs: Of each length, the run that is worth most; empty where unknown.
         confirmed_tokens: Length of the runs of `confirmation`; None without any.
+        expected_before: What was expected of `confirmation`, given the other runs; None without any.
         unit: Of `gain`, in the words that follow its number: `SPREADS` or `NATIVE`.
         target_tokens: Of the run that the mixture is for; None where it is not known.
         noise: Of one paired difference of the utility; None where unknown.
@@ -189,6 +191,7 @@ class Decision:
     target_tokens: int | None = None
     noise: PairedNoise | None = None
     resampled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    expected_before: Estimate | None = None
 
     @property
     def ratios(self) -> Mixture:
@@ -271,8 +274,11 @@ class Decision:
             tokens = self.confirmed_tokens
             where = "" if tokens is None else f" at {tokens:,} tokens"
             known = f"unused seeds of {name}, which was the best before these runs"
-            sentence = f"{known}: gain {gain:+.3f}{where}, "
-            said.insert(0, f"{sentence}95% interval [{low:+.3f}, {high:+.3f}]")
+            sentence = f"{known}: gain {gain:+.3f}{where}, 95% interval [{low:+.3f}, {high:+.3f}]"
+            if (before := self.expected_before) is not None:
+                low, high = before.interval
+                sentence += f"; expected before them: {before.mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+            said.insert(0, sentence)
         over = "over the natural mixture: " * (self.reference == NEAREST_ALLOWED)
         said = [f"{over}{sentence}" for sentence in said]
         if self.noise is not None:
@@ -280,6 +286,28 @@ class Decision:
         if self.resampled:
             said.append(describe_ranges(self.resampled))
         return tuple(said)
+
+    @property
+    def contradiction(self) -> str:
+        """How the unused seeds contradict what was expected of them; "" where they do not.
+
+        They do where the difference is outside the 95% interval that the errors of both give.
+        """
+        found, before = self.confirmation, self.expected_before
+        if found is None or before is None:
+            return ""
+        error = math.hypot(found.std_error, before.std_error)
+        apart = Estimate(found.mean - before.mean, error)
+        if not apart.distinguishable:
+            return ""
+        chance = format_chance(2 * min(apart.chance, 1 - apart.chance))
+        where = "" if self.confirmed_tokens is None else f" at {self.confirmed_tokens:,} tokens"
+        return (
+            f"The unused seeds contradict what was expected of them: gain {found.mean:+.3f}{where}, "
+            f"where {before.mean:+.3f} was expected; the chance of a difference as large is {chance}. "
+            "The chance and the interval of the answer may claim too much; raise the budget by some "
+            "runs before you act on it."
+        )
 
     @property
     def _candidate_name(self) -> str:
@@ -297,6 +325,7 @@ class Decision:
             ValueError: A value is not a number.
         """
         confirmed, equivalent = plain.get("confirmation"), plain.get("equivalent_tokens")
+        before = plain.get("expected_before")
         merges, confirmed_tokens = plain.get("merges"), plain.get("confirmed_tokens")
         target_tokens = plain.get("target_tokens")
         texts = ("reference", "level", "proxies", "advice")
@@ -310,6 +339,7 @@ class Decision:
             capabilities=read_estimates(plain.get("capabilities", {})),
             differences=read_estimates(plain.get("differences", {})),
             confirmation=Estimate.from_dict(confirmed) if confirmed else None,
+            expected_before=Estimate.from_dict(before) if before else None,
             equivalent_tokens=_read(EquivalentTokens, equivalent) if equivalent else None,
             no_equivalent=str(plain.get("no_equivalent", "")),
             merges=_read(MergeCheck, merges) if merges else None,

@@ -74,6 +74,29 @@ def test_it_is_read_back_as_it_was_written():
         Decision.from_dict({"moves": True, "candidate": {"a": 1}, "kept": {"a": 1}})
 
 
+def test_unused_seeds_that_contradict_what_was_expected_are_told():
+    found = replace(
+        decision(moves=True, confirmation=Estimate(-0.09, 0.4)),
+        expected_before=Estimate(1.18, 0.3), confirmed_tokens=8192,
+    )  # fmt: skip
+    (unused,) = found.checks
+    assert unused.endswith("[-0.874, +0.694]; expected before them: +1.180 [+0.592, +1.768]")
+    # z = 1.27 / .5
+    assert found.contradiction.startswith(
+        "The unused seeds contradict what was expected of them: gain -0.090 at 8,192 tokens, where "
+        "+1.180 was expected; the chance of a difference as large is 1%. The chance and"
+    )
+    plain = asdict(found) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)}
+    assert Decision.from_dict(plain) == found
+    above = replace(found, confirmation=Estimate(2.45, 0.4))
+    assert "gain +2.450" in above.contradiction
+    assert "chance of a difference as large is 1%" in above.contradiction
+    # the errors of both explain it
+    assert replace(found, confirmation=Estimate(0.25, 0.4)).contradiction == ""
+    assert replace(found, expected_before=None).contradiction == ""
+    assert decision(moves=True).contradiction == ""
+
+
 def test_equivalent_tokens_are_said_of_the_candidate_and_read_back():
     known = replace(
         decision(moves=True), equivalent_tokens=EquivalentTokens(1000, 1934.4, 1299.6, 2871.2)

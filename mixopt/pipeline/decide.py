@@ -6,7 +6,6 @@ says how much neither of them knows. Shapes: `q` candidates, `d` domains, `m` me
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -39,8 +38,9 @@ from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.refinement import search_between
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.pipeline.trained_candidates import list_failed_candidates
+from mixopt.pipeline.unused_seeds import condition_before, read_unused_seeds
 from mixopt.proposal import Proposal
-from mixopt.surrogates.gain_model import SAME, GainPosterior, Mixtures, Runs
+from mixopt.surrogates.gain_model import SAME, GainPosterior, Mixtures
 from mixopt.surrogates.metric_arrays import signs
 from mixopt.trials import Trials
 
@@ -81,9 +81,7 @@ def decide_study(
     posterior, draws, choice = choose(context, gains, asked, runs)
     chosen = asked.pick([choice.candidate])
     own, domains = draws[:, choice.candidate], context.config.domains
-    confirmation, confirmed_tokens = _confirm(
-        runs, rows[choice.candidate], objective, posterior
-    ) or (None, None)
+    unused = read_unused_seeds(runs, rows[choice.candidate], objective, posterior)
     equivalent = equivalent_tokens(
         gains, posterior.over_natural, rows[choice.candidate], observed, context.config.seed
     )
@@ -98,13 +96,14 @@ def decide_study(
         runs=count_runs(context, gains, observed),
         capabilities=_by_capability(posterior, chosen, objective),
         differences=_by_metric(posterior, chosen, objective),
-        confirmation=confirmation,
+        confirmation=unused.gain if unused else None,
         equivalent_tokens=None if isinstance(equivalent, str) else equivalent,
         no_equivalent=equivalent if isinstance(equivalent, str) else "",
         merges=check_by_merges(gains, rows[choice.candidate], _next_best(rows, draws, choice)),
         learning=learning_steps(context, gains, asked, observed, policy.online_tokens),
         next_runs=next_runs(context, posterior, asked, objective.combinations(), observed),
-        confirmed_tokens=confirmed_tokens,
+        confirmed_tokens=unused.tokens if unused else None,
+        expected_before=(unused.expected_by(condition_before(gains, observed)) if unused else None),
         proxies=gains.proxies,
         reference="natural" if gains.keeps_natural else NEAREST_ALLOWED,
         advice="" if choice.moves else advise_runs(context, gains, posterior, chosen, gain),
@@ -196,29 +195,6 @@ def list_observations(
     ]
     runs += list_failed_candidates(context, search, trials)
     return with_early_scores(context, search, [*runs, *policy.observations])
-
-
-def _confirm(
-    runs: Runs | None, candidate: Array, objective: Objective, posterior: GainPosterior
-) -> tuple[Estimate, int] | None:
-    """Return the mean gain of the candidate over seeds of a confirmation, and their tokens.
-
-    The gain is in the unit at these tokens. None without such seeds.
-    """
-    if runs is None:
-        return None
-    mine = (np.abs(runs.ratios - candidate).max(axis=1) < SAME) & (runs.seeds >= FRESH)
-    mine &= runs.tokens == runs.tokens[mine].max(initial=0.0)
-    if not mine.any():
-        return None
-    tokens = float(runs.tokens[mine][0])
-    growth = posterior.model.prior.growth_to(tokens / posterior.model.expert_tokens)
-    combinations = replace(objective, growth=growth).combinations()
-    # the worst capability is that of the mean: the mean of the worst would be of their noise
-    gains = runs.gains[mine].mean(axis=0) @ combinations.T
-    worst = int(gains.argmin())
-    noise = posterior.model.combined_noise(combinations)[worst]
-    return Estimate(float(gains[worst]), float(noise / np.sqrt(mine.sum()))), int(tokens)
 
 
 def _list_ranges(domains: Sequence[str], rows: Array) -> dict[str, tuple[float, float]]:

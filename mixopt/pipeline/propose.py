@@ -140,6 +140,8 @@ def verify(
         notes.append(describe_recommendation(context.config, recommended))
         missed = search.space.weights_for(recommended.ratios.vector(domains))[1]
         notes += [_describe_stand_in("recommended", missed)] if missed > UNREACHED else []
+    if proposal.decision is not None and (contradiction := proposal.decision.contradiction):
+        notes.append(contradiction)
     failures = search.experts.failures
     notes += [f"Expert {name!r} was set aside: {why}" for name, why in failures.items()]
     comparisons = []

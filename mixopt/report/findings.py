@@ -258,6 +258,8 @@ def _trained(data: ReportData) -> Picture | None:
         tokens = decision.confirmed_tokens
         where = f", {tokens:,} tokens" if tokens else ""
         said.append((f"unused seeds{where}", decision.confirmation))
+        if decision.expected_before is not None:
+            said.append((f"expected before them{where}", decision.expected_before))
     if decision.merges is not None:
         said.append(("merges of the experts", decision.merges.gain))
     order = dict.fromkeys(name for name, _ in rows)

@@ -73,6 +73,9 @@ def test_the_confirmation_has_unused_seeds_and_the_fixed_length(spent):
     assert decision.runs > 2
     assert (decision.equivalent_tokens is None) == bool(decision.no_equivalent)
     assert decision.equivalent
+    # said where the confirmed mixture is still the best one
+    assert decision.confirmation is not None
+    assert decision.expected_before.std_error > decision.confirmation.std_error > 0
     table = pd.read_csv(study.output / "runs.csv")
     assert len(table) == len(bought)
     ratios = table[["ratio/birds", "ratio/ships", "ratio/sums"]]

@@ -3,12 +3,9 @@ import pytest
 import toy
 
 from mixopt import Mixture
-from mixopt.optimization.objective import Objective
-from mixopt.pipeline.decide import _confirm, decide_study
-from mixopt.pipeline.mixture_runs import FRESH
+from mixopt.pipeline.decide import decide_study
 from mixopt.proposal import Proposal
-from mixopt.surrogates.gain_model import GainModel, GainPrior, Runs
-from mixopt.trial import Metric, Score, Trial
+from mixopt.trial import Score, Trial
 from mixopt.trials import Trials
 
 NATURAL = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
@@ -131,57 +128,3 @@ def test_the_decision_is_the_one_statement_of_a_proposal(searched):
     assert proposal.ratios == proposal.decision.ratios
     again = Proposal.read(study.output / "proposal.json")
     assert again.decision == proposal.decision
-
-
-def test_unused_seeds_have_the_noise_of_metrics_that_share_it():
-    """Four metrics of one capability, with a correlation of their noise of .5."""
-    model = GainModel(
-        GainPrior(scale=1.0, noise_within=0.5), np.array([0.5, 0.5]), 1e5, np.ones(4), np.zeros(4, int),
-        np.full(4, 0.2),
-    )  # fmt: skip
-    seeds = FRESH + np.arange(2)
-    mine = np.tile([0.8, 0.2], (2, 1))
-    runs = Runs(mine, np.full(2, 1e5), np.zeros((2, 4)), np.ones((2, 4)), seeds)
-    metrics = tuple(Metric(f"loss {i}") for i in range(4))
-    objective = Objective(metrics, np.ones(4), np.ones(4), {})
-    found, _ = _confirm(runs, mine[0], objective, model.condition(runs))
-    # variance of the mean of four: (1 + 3 * .5) / 4
-    assert found.std_error == pytest.approx(0.2 * np.sqrt(2.5 / 4) / np.sqrt(2))
-    assert found.mean == 1
-
-
-@pytest.mark.parametrize("unit", ["z", "raw"])
-def test_a_confirmation_is_in_the_unit_at_its_own_length(unit):
-    """Its runs gain 0.5 spreads times the growth to their length, which is not that of the target."""
-    prior, spread, noise = GainPrior(), 2.0, 0.3
-    objective = Objective(
-        (Metric("loss"),), np.array([spread]), np.ones(1), {}, unit=unit,
-        growth=prior.growth_to(50.0),
-    )  # fmt: skip
-    model = GainModel(prior, np.array([0.5, 0.5]), 100.0, objective.spreads, np.zeros(1, int),
-                      np.array([noise]))  # fmt: skip
-    grown, candidate = prior.growth_to(4.0), np.array([0.9, 0.1])
-    tokens, seeds = np.array([400.0, 400.0, 400.0, 100.0]), np.array([FRESH, FRESH + 1, 0, FRESH])
-    gains = np.array([[0.4 * grown], [0.6 * grown], [9.0], [9.0]])
-    runs = Runs(np.tile(candidate, (4, 1)), tokens, np.zeros((4, 1)), gains, seeds)
-    found, length = _confirm(runs, candidate, objective, model.condition(None))
-    scale = 1.0 if unit == "z" else spread * grown
-    assert length == 400
-    assert found.mean == pytest.approx(0.5 * scale)
-    assert found.std_error == pytest.approx(noise / grown * scale / np.sqrt(2))
-    assert _confirm(runs, np.array([0.2, 0.8]), objective, model.condition(None)) is None
-
-
-def test_a_confirmation_of_the_worst_capability_is_not_that_of_its_noise():
-    """Six capabilities that gain the same: the least of each seed's would be of its noise."""
-    rng, m, n = np.random.default_rng(0), 6, 400
-    metrics = tuple(Metric(f"loss {i}", capability=f"c{i}") for i in range(m))
-    objective = Objective(metrics, np.ones(m), np.ones(m), {}, worst=True)
-    model = GainModel(GainPrior(scale=1.0), np.array([0.5, 0.5]), 1e5, np.ones(m), np.arange(m),
-                      np.full(m, 0.3))  # fmt: skip
-    mine = np.tile([0.8, 0.2], (n, 1))
-    gains = 0.3 + 0.3 * rng.standard_normal((n, m))
-    runs = Runs(mine, np.full(n, 1e5), np.zeros((n, m)), gains, FRESH + np.arange(n))
-    found, _ = _confirm(runs, mine[0], objective, model.condition(None))
-    assert found.mean == pytest.approx(0.3, abs=0.05)
-    assert found.std_error == pytest.approx(0.3 / np.sqrt(n))

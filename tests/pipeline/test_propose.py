@@ -129,6 +129,21 @@ def test_failed_experts_and_real_runs_are_noted(searched):
     assert np.isclose(sum(verified.repetition.values()), repetition)
 
 
+def test_unused_seeds_that_contradict_what_was_expected_are_noted(searched):
+    study, trials, proposal = searched
+    decision = replace(
+        proposal.decision, confirmation=Estimate(-1.0, 0.1), expected_before=Estimate(1.0, 0.2),
+        confirmed_tokens=2048,
+    )  # fmt: skip
+    noted = verify(*parts(study), replace(proposal, decision=decision), trials).notes
+    assert [note for note in noted if note not in proposal.notes] == [decision.contradiction]
+    assert decision.contradiction.startswith(
+        "The unused seeds contradict what was expected of them"
+    )
+    near = replace(decision, confirmation=Estimate(0.8, 0.1))
+    assert verify(*parts(study), replace(proposal, decision=near), trials).notes == proposal.notes
+
+
 def test_a_recommendation_that_the_experts_cannot_make_stays_and_is_noted(searched, monkeypatch):
     study, trials, _ = searched
     context, search, policy = parts(study)

@@ -216,6 +216,11 @@ def test_the_gain_of_real_training_is_told_by_capability_and_benchmark():
         "tokens, 95% interval [+0.154, +0.546]. The decision counts the unused seeds."
     ) in evidence
     assert "unused seeds, 8,192 tokens" in evidence
+    assert "expected before them" not in evidence
+    known = decided(
+        confirmation=Estimate(0.35, 0.1), confirmed_tokens=8192, expected_before=Estimate(0.2, 0.1)
+    )
+    assert "expected before them, 8,192 tokens" in parts(_render_page(known))[1]
 
 
 def test_where_natural_is_kept_everything_says_that_it_is_of_the_best_other_mixture():

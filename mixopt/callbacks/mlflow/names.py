@@ -30,7 +30,8 @@ def proposal_metrics(proposal: Proposal) -> dict[str, float]:
     Returns:
         Value by MLflow key: `proposal/ratio/DOMAIN`, `proposal/gain_over_NAME`, `..._low`, `..._high`;
         and `decision/gain`, `_low`, `_high`, `/chance`, `/moves` where something was decided, with
-        `decision/confirmation` and `decision/merges` as evidence, and
+        `decision/confirmation`, `decision/expected_before_confirmation` and `decision/merges` as
+        evidence, and
         `decision/equivalent_tokens`, `_low`, `_high` where they can be said.
     """
     values = {f"proposal/ratio/{name}": ratio for name, ratio in proposal.ratios.items()}
@@ -47,6 +48,7 @@ def proposal_metrics(proposal: Proposal) -> dict[str, float]:
                    "decision/moves": float(decision.moves)}  # fmt: skip
         for name, evidence in (
             ("confirmation", decision.confirmation),
+            ("expected_before_confirmation", decision.expected_before),
             ("merges", decision.merges.gain if decision.merges else None),
         ):
             if evidence is not None:
