@@ -38,6 +38,8 @@ MAX_SIBLINGS = 64
 """Artifacts of one name that are compared to explain a rebuild."""
 MAX_CHANGES = 3
 """Changes that an explanation lists."""
+LONGEST = 60
+"""Characters of a value that an explanation quotes."""
 HASH = re.compile(r"[0-9a-f]{16,}")
 
 _verified: set[tuple[str, int]] = set()
@@ -263,18 +265,26 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         new: A key with values of any type, as they would be written.
 
     Returns:
-        At most `MAX_CHANGES` of them, each with its dotted path, old and new value.
+        At most `MAX_CHANGES` of them, each with its dotted path, old and new value; long values are
+        not quoted.
     """
     changes = _list_changes(old, new)[:MAX_CHANGES]
     return "; ".join(
-        f"{place} was {_short(was)} and is {_short(now)}" for place, was, now in changes
+        _describe_change(place, _short(was), _short(now)) for place, was, now in changes
     )
 
 
+def _describe_change(place: str, was: str, now: str) -> str:
+    # the beginnings of long values tell nothing
+    if max(len(was), len(now)) > LONGEST:
+        return f"{place} changed"
+    return f"{place} was {was} and is {now}"
+
+
 def _short(value: Any) -> str:
-    """Return a value as text of at most 60 characters; of a hash, its beginning tells it apart."""
+    """Return a value as text; of a hash, its beginning tells it apart."""
     text = str(value)
-    return text[:8] if HASH.fullmatch(text) else text[:60]
+    return text[:8] if HASH.fullmatch(text) else text
 
 
 def _list_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -184,6 +184,9 @@ def test_what_another_study_built_is_no_rebuild(tmp_path, caplog):
 def test_hashes_are_told_by_their_beginning():
     old, new = {"tokenizer": "7130e381f20ee3e2" * 2}, {"tokenizer": "d81c412719f551c9" * 2}
     assert artifact.describe_changes(old, new) == "tokenizer was 7130e381 and is d81c4127"
+    long = {"noise": [0.25] * 30, "seed": 1}
+    changes = artifact.describe_changes(long, {"noise": [[0.25] * 30], "seed": 2})
+    assert changes == "noise changed; seed was 1 and is 2"
 
 
 def test_keys_are_compared_as_they_are_written(tmp_path):
