@@ -25,6 +25,7 @@ from mixopt.data.text_files import describe_format, hash_file, list_files
 from mixopt.data.text_sample import TextSample
 from mixopt.data.token_text import TokenText
 from mixopt.data.tokenization import tokenize
+from mixopt.data.tokenizer import start_token
 from mixopt.errors import DataError
 from mixopt.mixture import Mixture
 
@@ -197,10 +198,11 @@ def fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
     vocabulary = sorted(tokenizer.get_vocab().items()) if backend is None else []
     text = json.dumps(vocabulary) if backend is None else backend.to_str()
     rules = f"{text} {tokenizer.bos_token_id} {tokenizer.eos_token_id}"
-    if getattr(
-        tokenizer, "split_special_tokens", False
-    ):  # keys of other tokenizers stay as they were
+    # keys of other tokenizers stay as they were
+    if getattr(tokenizer, "split_special_tokens", False):
         rules += " split_special_tokens"
+    if tokenizer.bos_token_id not in {None, tokenizer.eos_token_id, start_token(tokenizer)}:
+        rules += " without its start token"
     return hashlib.blake2b(rules.encode(), digest_size=16).hexdigest()
 
 

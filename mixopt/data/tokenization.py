@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixopt.data.document import Document, TokenDocument
+from mixopt.data.tokenizer import start_token
 from mixopt.errors import DataError
 from mixopt.io.files import write_bytes
 from mixopt.io.progress import Work
@@ -86,8 +87,8 @@ def tokenize(
     """
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
     separator = tokenizer.eos_token_id
-    start = tokenizer.bos_token_id
-    before = [] if start is None or start == separator else [start]
+    start = start_token(tokenizer)
+    before = [] if start is None else [start]
     encode = _open_encoder(tokenizer)
     wanted = float("inf") if max_tokens is None else max_tokens
     full = (each for each in documents if each.text or isinstance(each, TokenDocument))

@@ -93,3 +93,38 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> "PreTrai
             "tokenizer.eos_token and save it again."
         )
     return tokenizer
+
+
+def start_token(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+    """Return the token that a tokenizer itself puts before a text, beside the one that ends a text.
+
+    A token that is named `bos_token` need not be one: that of a chat model may begin a turn. Documents
+    of a model without a start token follow one another, each with the end-of-text token behind it.
+
+    Returns:
+        None where the tokenizer puts none there, or the one that ends a text.
+    """
+    begin = tokenizer.bos_token_id
+    if begin is None or begin == tokenizer.eos_token_id:
+        return None
+    return int(begin) if _encode_a_letter(tokenizer)[:1] == [begin] else None
+
+
+def _encode_a_letter(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Return the tokens of a text, special ones among them, and leave the tokenizer as it is."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return list(tokenizer("a", verbose=False)["input_ids"])
+    # a call of the tokenizer would set truncation and padding, which are in its text
+    encoding = backend.encode("a", add_special_tokens=False)
+    processor = backend.post_processor
+    return list((encoding if processor is None else processor.process(encoding)).ids)
+
+
+def first_token(tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Return the token that a model has read before the first one of a text.
+
+    It is the start token, or else what ends the document before.
+    """
+    start = start_token(tokenizer)
+    return int(tokenizer.eos_token_id) if start is None else start

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mixopt.data.tokenizer import first_token
 from mixopt.evaluation.token_losses import token_losses
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ def measure_perplexity(
     model.eval()
     vocabulary = int(model.config.get_text_config().vocab_size)
     pass_tokens = min(PASS_TOKENS, LOGIT_BYTES // (4 * vocabulary))
-    begin = tokenizer.bos_token_id
-    first = tokenizer.eos_token_id if begin is None else begin
+    first = first_token(tokenizer)
     rest = iter(texts)
     while batch := list(islice(rest, TEXTS)):
         lines = [

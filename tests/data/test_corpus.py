@@ -4,7 +4,7 @@ import os
 import pytest
 import toy
 from models_for_tests import make_corpus as make
-from models_for_tests import open_corpus, tokenizer
+from models_for_tests import open_corpus, starting_tokenizer, tokenizer
 
 from mixopt import Mixture
 from mixopt.artifacts.store import ArtifactStore
@@ -157,3 +157,24 @@ def test_a_tokenizer_that_splits_special_tokens_has_another_key():
     split = tokenizer()
     split.split_special_tokens = True
     assert fingerprint_tokenizer(split) != fingerprint_tokenizer(TOKENS)
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_documents_begin_with_the_start_token_of_a_tokenizer_that_puts_one_there(tmp_path, starts):
+    own = starting_tokenizer(starts=starts)
+    rows = [{"text": text} for text in ("a grey ship", "two birds")]
+    source = FilesTextConfig(paths=[str(toy.write_jsonl(tmp_path / "x.jsonl", rows))])
+    made = open_corpus(source, own, name="x", cache=ArtifactStore(tmp_path / "cache"))
+    bare = [TOKENS(row["text"])["input_ids"] for row in rows]
+    before = [own.bos_token_id] * starts
+    expected = [token for each in bare for token in [*before, *each, own.eos_token_id]]
+    assert made.read(0, made.tokens).tolist() == expected
+
+
+def test_a_corpus_that_had_a_start_token_which_its_tokenizer_does_not_put_there_is_made_again():
+    """Keys of other tokenizers stay."""
+    for starts in (True, False):
+        own = starting_tokenizer(starts=starts)
+        text = f"{own.backend_tokenizer.to_str()} {own.bos_token_id} {own.eos_token_id}"
+        as_before = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        assert (fingerprint_tokenizer(own) == as_before) is starts

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from split_texts import perplexity_alone
+from tokenizers.processors import TemplateProcessing
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mixopt.config.training import BuiltBaseConfig
@@ -68,13 +69,18 @@ def test_logits_of_a_pass_stay_within_their_memory(reference, monkeypatch):
     assert max(converted) <= 5 * 270
 
 
-@pytest.mark.parametrize("begin", ["a", None])
-def test_a_text_begins_as_the_model_has_learned_it(reference, begin):
-    """With the token that begins a sequence; with the end-of-text token where there is none."""
+@pytest.mark.parametrize("begin", ["z", None])
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_text_begins_as_the_model_has_learned_it(reference, begin, starts):
+    """With the token that the tokenizer puts there; with the end-of-text token where it puts none."""
     model, tokenizer = reference
     own = deepcopy(tokenizer)
     own.bos_token = begin
+    if begin and starts:
+        own.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"{begin} $A", special_tokens=[(begin, own.bos_token_id)]
+        )
     expected = [perplexity_alone(model, own, text, 16) for text in TEXTS]
     assert list(measure_perplexity(model, own, TEXTS, 16)) == pytest.approx(expected, rel=1e-5)
     as_before = list(measure_perplexity(model, tokenizer, TEXTS, 16)) == pytest.approx(expected)
-    assert as_before == (begin is None)
+    assert as_before == (begin is None or not starts)

@@ -93,6 +93,19 @@ def _tokenizer(vocabulary):
     return build_tokenizer(texts, config)
 
 
+def starting_tokenizer(*, starts, begin="<|im_start|>"):
+    """A tokenizer whose `bos_token` is a token of its own, which it puts before a text or does not."""
+    from tokenizers.processors import TemplateProcessing
+
+    own = tokenizer()
+    own.add_special_tokens({"bos_token": begin})
+    if starts:
+        own.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"{begin} $A", special_tokens=[(begin, own.bos_token_id)]
+        )
+    return own
+
+
 def open_corpus(source, tokens, *, name, cache):
     """The corpus of a text under a tokenizer, tokenized now unless the cache has it."""
     artifact = corpus_artifact(name, fingerprint_text(source), fingerprint_tokenizer(tokens))

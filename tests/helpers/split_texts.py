@@ -43,8 +43,10 @@ def open_corpora(folder, split, rows=ROWS, **text):
 
 def perplexity_alone(model, tokenizer, text, context):
     """The perplexity of one text, token by token."""
-    start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    ids = [start, *tokenizer(text)["input_ids"]][:context]
+    ids = tokenizer(text)["input_ids"]
+    # its own start token, or the end of the text before
+    ids = [tokenizer.eos_token_id] * (ids[0] != tokenizer.bos_token_id) + ids
+    ids = ids[:context]
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([ids])).logits[0].double()
     losses = [-torch.log_softmax(logits[i], 0)[ids[i + 1]].item() for i in range(len(ids) - 1)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.data.tokenizer import first_token
 from mixopt.trial import Metric
 
 if TYPE_CHECKING:
@@ -150,8 +151,7 @@ class TaskContext:
     separator: int = field(init=False)
 
     def __post_init__(self) -> None:
-        token = self.tokenizer.bos_token_id
-        self.separator = int(self.tokenizer.eos_token_id if token is None else token)
+        self.separator = first_token(self.tokenizer)
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of `text`, without special tokens."""

@@ -88,7 +88,7 @@ def test_an_indented_completion_keeps_its_first_space():
         decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0),
     ])  # fmt: skip
     task = GenerationTask.__new__(GenerationTask)
-    own = PreTrainedTokenizerFast(tokenizer_object=plain, bos_token="def")
+    own = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="def")
     task._context = TaskContext(own, CONTEXT)
     assert own.decode([3, 4, 5]) == " return 1"
     assert task._decode([0, 1, 2], [3, 4, 5]) == "  return 1"
