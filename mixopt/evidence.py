@@ -13,8 +13,9 @@ class PairedNoise:
     Attributes:
         std: Standard deviation of the utility's difference between one run of a mixture and natural's
             run with the same seed, in the unit of `Decision.gain`.
-        differences: Degrees of freedom by which the study measured it: runs of a mixture beyond the
-            first, with other seeds. Few are shrunk towards what is usual; 0 for the usual alone.
+        differences: Degrees of freedom by which the study measured it: runs of a mixture, natural
+            among them, beyond the first, with other seeds. Few are shrunk towards what is usual; 0 for
+            the usual alone.
     """
 
     std: float

@@ -53,6 +53,8 @@ class Objective:
         growth: By how much a spread grows from the experts' length to the tokens at which gains are
             stated. Combinations divide by it, so that their unit is the spread there.
         loss_trust: Trust of the smooth loss of each metric, from 0 to 1 (`m`); None where unknown.
+        seed_differences: Difference of two seeds of natural, in native units (`m`); NaN for a metric
+            where it is unknown, None where it is for all.
     """
 
     metrics: tuple[Metric, ...]
@@ -63,6 +65,7 @@ class Objective:
     unit: ObjectiveUnit = "z"
     growth: float = 1.0
     loss_trust: Array | None = None
+    seed_differences: Array | None = None
 
     @classmethod
     def measure(
@@ -108,6 +111,13 @@ class Objective:
         trusted = signal if trust is None else signal * trust
         spreads = np.where(varying, spreads, 1.0)
         return cls(metrics, spreads, trusted, dict(weights or {}), worst, unit, growth)
+
+    @property
+    def seed_gains(self) -> Array:
+        """Difference of two seeds of natural in spreads (`m`); NaN where it or the spread is unknown."""
+        if self.seed_differences is None:
+            return np.full(len(self.metrics), np.nan)
+        return np.where(self.trust > 0, self.seed_differences / self.spreads, np.nan)
 
     @property
     def search_trust(self) -> Array:

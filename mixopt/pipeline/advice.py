@@ -83,7 +83,8 @@ def paired_noise(posterior: GainPosterior, chosen: Mixtures, objective: Objectiv
     """
     weights = counted_combination(posterior, chosen, objective)
     known = [np.isfinite(own).sum(axis=0) for own in repeated_gains(posterior.runs)]
-    counts = sum((np.maximum(n - 1, 0) for n in known), start=np.zeros(weights.shape[1], int))
+    start = np.isfinite(objective.seed_gains).astype(int)
+    counts = sum((np.maximum(n - 1, 0) for n in known), start=start)
     differences = int(counts[weights[0] != 0].max(initial=0))
     return PairedNoise(float(posterior.model.combined_noise(weights)[0]), differences)
 

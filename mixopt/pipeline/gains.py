@@ -123,9 +123,12 @@ class StudyGains:
         loss_trust = np.zeros(len(self.metrics))
         if measured.loss_trust is not None:
             loss_trust[self._scored] = measured.loss_trust[places]
+        seed_differences = np.full(len(self.metrics), np.nan)
+        if measured.seed_differences is not None:
+            seed_differences[self._scored] = measured.seed_differences[places]
         self.objective = replace(
             measured, metrics=self.metrics, spreads=spreads, trust=trust, growth=self.growth,
-            loss_trust=loss_trust,
+            loss_trust=loss_trust, seed_differences=seed_differences,
         )  # fmt: skip
         units = {each.name: native_unit(each) for each in context.config.benchmarks}
         self._usual_spreads = usual_spreads(
@@ -207,7 +210,7 @@ class StudyGains:
         model = GainModel(
             GainPrior(), self.natural, float(self.expert_tokens), self.objective.spreads,
             np.array([distinct.index(name) for name in names]),
-            measure_noise(runs, len(names), USUAL_NOISE), self._usual_spreads,
+            measure_noise(runs, self.objective.seed_gains, USUAL_NOISE), self._usual_spreads,
         )  # fmt: skip
         kept = None if self.keeps_natural else self.mixtures(self.kept[None], self.tokens)
         return model.condition(runs, kept)
@@ -312,18 +315,19 @@ def reaches_natural(context: StudyContext, search: CandidateSearch) -> bool:
     return search.space.weights_for(natural)[1] <= UNREACHED
 
 
-def measure_noise(runs: Runs | None, m: int, usual: float) -> NDArray[np.float64]:
+def measure_noise(runs: Runs | None, natural: Array, usual: float) -> NDArray[np.float64]:
     """Return the standard deviation of a paired difference between seeds, by metric (`m`).
 
     The variances of few differences are shrunk towards their mean over metrics, and that towards
-    what is usual.
+    what is usual. Two runs with one seed differ, from those with another, about as much as two
+    independent runs do (`studies/arena/noise.py`), so that natural's two seeds count as one difference.
 
     Args:
         runs: Gains, of which those of one mixture and length with several seeds count.
-        m: Number of metrics.
-        usual: What the differences of two seeds count as, in the unit of the gains.
+        natural: Difference of natural's seeds in the unit of the gains (`m`); NaN where unknown.
+        usual: What the differences of two seeds count as, in that unit.
     """
-    squares, counts = np.zeros((2, m))
+    squares, counts = np.square(np.nan_to_num(natural)), np.isfinite(natural).astype(float)
     for own in repeated_gains(runs):
         known = np.isfinite(own).sum(axis=0)
         repeated = known > 1

@@ -101,7 +101,8 @@ def measure_objective(context: StudyContext, search: CandidateSearch) -> Objecti
         none = np.zeros(0)
         return Objective((), none, none, wanted.capability_weights, worst, unit, loss_trust=none)
     search.evaluator.prepare()
-    noise = _measure_noise(context, search, metrics)
+    seeds = _score_seeds(context, search, metrics)
+    noise = None if seeds is None else _measure_noise(context, search, metrics, seeds)
     plain = {
         "experts": [search.evaluator.expert_artifact(i).key for i in range(search.evaluator.k)],
         "compositions": {name: dict(row) for name, row in search.experts.compositions.items()},
@@ -143,6 +144,7 @@ def measure_objective(context: StudyContext, search: CandidateSearch) -> Objecti
     objective = Objective(
         metrics, np.array(read["spreads"]), trust, wanted.capability_weights, worst, unit,
         loss_trust=np.array(read["loss_trust"]),
+        seed_differences=None if seeds is None else seeds[1, 0] - seeds[0, 0],
     )  # fmt: skip
     if config.search_method == "ensemble" and (names := objective.searched_by_loss):
         context.callbacks.warning(
@@ -153,14 +155,13 @@ def measure_objective(context: StudyContext, search: CandidateSearch) -> Objecti
     return objective
 
 
-def _measure_noise(
+def _score_seeds(
     context: StudyContext, search: CandidateSearch, metrics: tuple[Metric, ...]
 ) -> Array | None:
-    """Return the noise of a run's gain in scores and in losses, at the experts' length (`2 x m`).
+    """Return scores and losses of natural's seeds (`seeds x 2 x m`), in native units.
 
-    Both are in native units. It is the difference of natural's seeds, shrunk towards its mean over
-    metrics; None without a budget, or where natural could not be trained or its gains could not be
-    compared, for want of an expert.
+    None without a budget, or where natural could not be trained or its gains could not be compared, for
+    want of an expert.
     """
     config, natural = context.config, order_natural(context)
     missed = search.space.weights_for(natural.vector(config.domains))[1]
@@ -177,14 +178,30 @@ def _measure_noise(
         results, losses = scorer.read(logprobs), scorer.losses_by_name(logprobs)
         scores.append([[results[metric.name].score for metric in metrics],
                        [losses[metric.name] for metric in metrics]])  # fmt: skip
-    if len(scores) < NATURAL_SEEDS:
-        return None
-    squares = np.square(np.diff(np.array(scores), axis=0)).mean(axis=0)
+    return np.array(scores) if len(scores) == NATURAL_SEEDS else None
+
+
+def _measure_noise(
+    context: StudyContext, search: CandidateSearch, metrics: tuple[Metric, ...], seeds: Array
+) -> Array:
+    """Return the noise of a run's gain in scores and in losses, at the experts' length (`2 x m`).
+
+    Both are in native units. It is the difference of natural's seeds, shrunk towards its mean over
+    metrics.
+
+    Args:
+        context: The study.
+        search: The experts.
+        metrics: Those that ensembles score.
+        seeds: Scores and losses of natural's seeds (`seeds x 2 x m`).
+    """
+    config, natural = context.config, order_natural(context)
+    squares = np.square(np.diff(seeds, axis=0)).mean(axis=0)
     around = draw_around(
         natural.vector(config.domains), DRAWS, np.random.default_rng([config.seed, SEEDS])
     )
     spreads = [one(search, metrics, around).std(axis=0) for one in (ensemble_scores, _losses)]
-    growth = GainPrior().growth_to(marks[-1] / config.training.expert_length)
+    growth = GainPrior().growth_to(first_checkpoints(config)[-1] / config.training.expert_length)
     return np.stack([shrink_noise(*pair) for pair in zip(squares, spreads, strict=True)]) / growth
 
 

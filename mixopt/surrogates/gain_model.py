@@ -50,8 +50,9 @@ class GainPrior:
         across: Correlation of the bias between other metrics.
         noise_within: The same for the noise of seeds.
         noise_forgetting: Decay of one run's noise, by doubling of the tokens.
-        bias_freedom: ν of the inverse-gamma prior of s², which makes the bias of a metric a Student-t
-            process of so many degrees of freedom (Shah, Wilson & Ghahramani 2014, arXiv:1402.4306).
+        bias_freedom: ν of the inverse-gamma prior of s², above 2, which makes the bias of a metric a
+            Student-t process of so many degrees of freedom (Shah, Wilson & Ghahramani 2014,
+            arXiv:1402.4306).
     """
 
     scale: float = 1.1

@@ -32,8 +32,17 @@ SAID = 0.3
 """Gains that are said to be larger than this are compared with the real ones."""
 
 
-def score(pool: Pooled, priors: list[GainPrior], tokens: int) -> pd.DataFrame:
-    """Return a row for each prior and number of runs, means over utilities, mixtures and repeats."""
+def score(
+    pool: Pooled, priors: list[GainPrior], tokens: int, noise_sd: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Return a row for each prior and number of runs, means over utilities, mixtures and repeats.
+
+    Args:
+        pool: The world's runs.
+        priors: To compare.
+        tokens: Of the experts.
+        noise_sd: Of a paired difference by benchmark (`m`); that of the pool's seeds if left out.
+    """
     gains = pool.ensemble_gains(tokens, 0.6)
     names = [name for name in pool.names[1:] if not name.startswith("pure")]
     places = [pool.names.index(name) for name in names]
@@ -43,6 +52,7 @@ def score(pool: Pooled, priors: list[GainPrior], tokens: int) -> pd.DataFrame:
     errors = np.array([[pool.error(u, name) for u in utilities] for name in names])
     asked = Mixtures(pool.ratios[places], np.full(len(names), float(TARGET)), gains[places])
     model, rows = gain_model(pool, GainPrior(), tokens), []
+    model = model if noise_sd is None else replace(model, noise_sd=noise_sd)
     for prior, count in product(priors, RUNS):
         for repeat in range(REPEATS if count else 1):
             drawn = np.random.default_rng([repeat, count]).permutation(names)[:count]

@@ -10,6 +10,7 @@ from mixopt.pipeline.decide import decide_study
 from mixopt.pipeline.ensemble_scores import ensemble_losses
 from mixopt.pipeline.gains import (
     BOOTSTRAPS,
+    USUAL_NOISE,
     Observation,
     StudyGains,
     measure_noise,
@@ -182,14 +183,50 @@ def test_the_unit_of_what_merges_predict_has_what_they_may_miss(without_ensemble
 
 
 def test_noise_comes_from_repeated_runs_and_is_shrunk():
-    assert measure_noise(None, 3, 0.2) == pytest.approx([0.2] * 3)
+    assert measure_noise(None, np.full(3, np.nan), 0.2) == pytest.approx([0.2] * 3)
     rng = np.random.default_rng(0)
     rows = np.repeat(rng.dirichlet(np.ones(3), size=40), 3, axis=0)
     noise = rng.normal(0, [0.1, 0.1, 1.0], size=(120, 3))
     runs = Runs(rows, np.full(120, 1e3), noise, noise, np.tile(np.arange(3), 40))
-    found = measure_noise(runs, 3, 0.2)
+    found = measure_noise(runs, np.full(3, np.nan), 0.2)
     assert found[2] == pytest.approx(1.0, rel=0.2)
     assert 0.1 < found[0] < 0.3
+
+
+def test_two_seeds_of_natural_count_as_one_difference():
+    """Before, a study was as sure of its runs as is usual, however much natural's seeds differ."""
+    found = measure_noise(None, np.array([3.0, 1.0, np.nan]), 0.2)
+    pooled = ((9 + 1) / 2 + 2 * 0.2**2) / 3
+    assert found[:2] == pytest.approx(np.sqrt((np.array([9.0, 1.0]) + 10 * pooled) / 11))
+    assert found[2] == pytest.approx(np.sqrt(pooled))
+    assert measure_noise(None, np.zeros(2), 0.2) == pytest.approx(np.sqrt(10 / 11 * 2 / 3) * 0.2)
+    rows, gains = np.tile([0.5, 0.5], (2, 1)), np.array([[0.0], [2.0]])
+    pair = Runs(rows, np.full(2, 1e3), np.zeros((2, 1)), gains, np.arange(2))
+    both = measure_noise(pair, np.array([4.0]), 0.2)
+    pooled = (16 + 2 + 2 * 0.2**2) / 4
+    assert both == pytest.approx(np.sqrt((18 + 10 * pooled) / 12))
+
+
+def test_the_noise_of_a_study_is_that_of_its_natural_runs(tmp_path, trained_toy, monkeypatch):
+    toy.write_study(tmp_path, budget={"runs": 9})
+    study = toy.load(toy.copy_trained(trained_toy, tmp_path))
+    search, trials = study.open_search(), study.search()
+    policy = study.open_policy()
+    known = StudyGains(study.context, search, policy, trials)
+    objective = known.objective
+    differences = objective.seed_differences
+    assert (np.abs(differences) > 0).all()
+    usual = np.full(len(differences), np.nan)
+    noise = known.condition(None).model.noise_sd
+    assert noise == pytest.approx(measure_noise(None, differences / objective.spreads, USUAL_NOISE))
+    alone = copy(policy)
+    alone.objective = replace(policy.objective, seed_differences=None)
+    without = StudyGains(study.context, search, alone, trials).condition(None).model.noise_sd
+    assert without == pytest.approx(measure_noise(None, usual, USUAL_NOISE))
+    # a metric in which mixtures do not differ has no spread
+    flat = replace(objective, trust=np.array([0.0, *objective.trust[1:]]))
+    assert np.isnan(flat.seed_gains[0])
+    assert np.isfinite(flat.seed_gains[1:]).all()
 
 
 def test_a_metric_without_scores_says_nothing_of_the_noise():
@@ -199,7 +236,7 @@ def test_a_metric_without_scores_says_nothing_of_the_noise():
 
     def noise_of(columns):
         runs = Runs(rows, np.full(6, 100.0), np.zeros(columns.shape), columns, np.arange(6))
-        return measure_noise(runs, columns.shape[1], 0.2)
+        return measure_noise(runs, np.full(columns.shape[1], np.nan), 0.2)
 
     alone = noise_of(noisy)
     beside = noise_of(np.hstack([noisy, np.full((6, 1), np.nan)]))
@@ -222,9 +259,9 @@ def test_ratios_that_went_through_a_file_are_the_same_mixture_and_a_run_counts_o
     rows = np.vstack([row, row + [[1e-13, -1e-13, 0]]])
     gains = np.array([[0.0], [1.0]])
     pair = Runs(rows, np.full(2, 1e3), gains, gains, np.arange(2))
-    assert measure_noise(pair, 1, 0.2)[0] > 0.3
+    assert measure_noise(pair, np.array([np.nan]), 0.2)[0] > 0.3
     twice = replace(pair, seeds=np.zeros(2, int))
-    assert measure_noise(twice, 1, 0.2)[0] == pytest.approx(0.2)
+    assert measure_noise(twice, np.array([np.nan]), 0.2)[0] == pytest.approx(0.2)
 
 
 def test_noise_of_a_run_does_not_depend_on_the_target(tmp_path, trained_toy):

@@ -82,6 +82,7 @@ def test_seeds_that_differ_more_than_mixtures_are_told(
     toy.write_study(tmp_path)
     study = toy.load(toy.copy_trained(trained_toy, tmp_path))
     search = study.open_search()
+    monkeypatch.setattr(measuring, "_score_seeds", lambda *_: np.zeros((2, 2, 4)))
     monkeypatch.setattr(measuring, "_measure_noise", lambda *_: np.full((2, 4), noise))
     measure_objective(study.context, search)
     warnings = "\n".join(map(str, study.callbacks.study_warnings))
@@ -107,6 +108,7 @@ def test_an_accuracy_without_signal_is_searched_by_its_loss_and_that_is_said(
     noise = np.zeros((2, 5))
     names = [metric.name for metric in scored_by_ensembles(study.open_search())]
     noise[0] = 100.0  # of all scores, but a loss has no other for its search
+    monkeypatch.setattr(measuring, "_score_seeds", lambda *_: np.zeros((2, 2, 5)))
     monkeypatch.setattr(measuring, "_measure_noise", lambda *_: noise)
     objective = measure_objective(study.context, study.open_search())
     assert objective.searched_by_loss == ("choice",)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from gain_world import EXPERT, at, draw_mixtures, make_model, runs
 
-from mixopt.surrogates.bias_width import FACTORS
 from mixopt.surrogates.gain_model import GainPrior
 
 
@@ -71,4 +70,25 @@ def test_the_error_of_what_merges_predict_is_widened_too():
     assert found.bias_factor[1] > 3
     ratio = found.amplitudes(known) / model.amplitudes(known)
     assert ratio == pytest.approx(np.tile(found.bias_factor, (4, 1)))
-    assert set(found.bias_factor) <= set(FACTORS)
+
+
+@pytest.mark.parametrize("residual", [0.5, 6.0, 9.0, 20.0])
+def test_the_factor_is_the_mean_of_its_posterior(residual):
+    """Summed over s² by the trapezoidal rule; the mode of the posterior is another number."""
+    noisy = replace(
+        make_model(), noise_sd=np.full(5, 2.0), prior=GainPrior(scale_sd=0.0, growth_sd=0.0)
+    )
+    known = at(draw_mixtures(1), 4 * EXPERT)
+    gains = noisy.mean(known)
+    gains[0, 1] -= residual
+    bias = (noisy.amplitudes(known)[0, 1] * noisy.growth(known.tokens)[0]) ** 2
+
+    def density(square):
+        variance = bias * square + 4.0
+        return square**-3 * np.exp(-1 / square - residual**2 / (2 * variance)) / np.sqrt(variance)
+
+    squares = np.geomspace(1e-3, 1e5, 40_001)
+    weights = density(squares)
+    expected = np.trapezoid(weights * squares, squares) / np.trapezoid(weights, squares)
+    factor = noisy.condition(runs(known, gains, [0])).model.bias_factor[1]
+    assert factor**2 == pytest.approx(max(1.0, expected), rel=0.03)
