@@ -13,8 +13,9 @@ from mixopt.optimization.decision import TIE, runs_needed, say_runs_needed
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.confirmation import trainable_lengths
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.gains import StudyGains, repeated_gains
+from mixopt.pipeline.gains import StudyGains
 from mixopt.pipeline.mixture_runs import has_text
+from mixopt.pipeline.seed_noise import repeated_gains
 from mixopt.surrogates.gain_model import SAME, GainPosterior, Mixtures
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mixopt.config.benchmarks import native_unit
 from mixopt.decision import FARTHEST
@@ -22,6 +21,7 @@ from mixopt.pipeline.ensemble_scores import ensemble_losses, ensemble_scores
 from mixopt.pipeline.objective import SEEDS
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
+from mixopt.pipeline.seed_noise import USUAL_NOISE, measure_noise
 from mixopt.surrogates.ensemble import response_weights
 from mixopt.surrogates.gain_model import (
     SAME,
@@ -36,11 +36,6 @@ from mixopt.trial import Metric
 from mixopt.trials import Trials
 
 BOOTSTRAPS = 8  # searches on resampled items, whose mean is a candidate
-USUAL_NOISE = 0.37
-"""Standard deviation of a difference between seeds where none were run, in a metric's spread over
-ensembles. It is that of runs of any length: differences of seeds do not grow with tokens (worlds A to
-C of `studies/arena`)."""
-SHRINKAGE = 10  # differences of seeds that weigh as much as the mean over metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,45 +308,3 @@ def reaches_natural(context: StudyContext, search: CandidateSearch) -> bool:
     """Return whether the experts can make the natural mixture; not if one of them diverged."""
     natural = context.corpora.natural.vector(context.config.domains)
     return search.space.weights_for(natural)[1] <= UNREACHED
-
-
-def measure_noise(runs: Runs | None, natural: Array, usual: float) -> NDArray[np.float64]:
-    """Return the standard deviation of a paired difference between seeds, by metric (`m`).
-
-    The variances of few differences are shrunk towards their mean over metrics, and that towards
-    what is usual. Two runs with one seed differ, from those with another, about as much as two
-    independent runs do (`studies/arena/noise.py`), so that natural's two seeds count as one difference.
-
-    Args:
-        runs: Gains, of which those of one mixture and length with several seeds count.
-        natural: Difference of natural's seeds in the unit of the gains (`m`); NaN where unknown.
-        usual: What the differences of two seeds count as, in that unit.
-    """
-    squares, counts = np.square(np.nan_to_num(natural)), np.isfinite(natural).astype(float)
-    for own in repeated_gains(runs):
-        known = np.isfinite(own).sum(axis=0)
-        repeated = known > 1
-        squares[repeated] += np.nanvar(own[:, repeated], axis=0) * known[repeated]
-        counts[repeated] += known[repeated] - 1
-    seen = counts > 0
-    mean_square = squares[seen].mean() if seen.any() else 0.0
-    mean_count = counts[seen].mean() if seen.any() else 0.0
-    pooled = (mean_square + 2 * usual**2) / (mean_count + 2)
-    return np.asarray(np.sqrt((squares + SHRINKAGE * pooled) / (counts + SHRINKAGE)))
-
-
-def repeated_gains(runs: Runs | None) -> list[Array]:
-    """Return the gains of each mixture and length by seed (`seeds x m`), NaN where missing.
-
-    Args:
-        runs: Gains, of which one for each seed counts.
-    """
-    if runs is None:
-        return []
-    # ratios that went through a file differ in their last digits
-    keys, found = np.column_stack([(runs.ratios / SAME).round(), runs.tokens]), []
-    for key in np.unique(keys, axis=0):
-        mine = (keys == key).all(axis=1)
-        _, first = np.unique(runs.seeds[mine], return_index=True)
-        found.append(runs.gains[mine][first])
-    return found

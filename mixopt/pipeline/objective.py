@@ -32,15 +32,14 @@ from mixopt.pipeline.mixture_runs import (
 )
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
+from mixopt.pipeline.seed_noise import shrink_noise
 from mixopt.pipeline.text_prior import measure_text_prior
 from mixopt.surrogates.ensemble import GAMMA, response_weights
 from mixopt.surrogates.gain_model import GainPrior
 from mixopt.trial import Metric
 
 SEEDS = 1_000_003  # beside the seeds of proposals and validations
-MEDIAN_CHI2 = 0.4549  # median of χ² with one degree of freedom, whose mean is 1
 BELOW_NOISE = 0.5  # trust of a metric whose spread is as large as the noise of seeds
-POOLED = 2  # differences of seeds that weigh as much as the mean over metrics
 FILE = "objective.json"
 
 
@@ -211,17 +210,3 @@ def _losses(search: CandidateSearch, metrics: tuple[Metric, ...], ratios: Array)
     weights = np.stack([search.space.weights_for(row)[0] for row in ratios])
     responses = response_weights(weights, search.ensemble_response)
     return np.stack([model.losses(row) for row in responses])
-
-
-def shrink_noise(squares: Array, spreads: Array) -> Array:
-    """Return the standard deviation of the difference of two seeds (`m`), shrunk towards what is usual.
-
-    Args:
-        squares: Squared difference of each metric (`m`): a variance times χ² with one degree of freedom.
-        spreads: Standard deviation over mixtures (`m`); usual is relative to it, 0 for no part in it.
-    """
-    varying = spreads > 0
-    if not varying.any():
-        return np.asarray(np.sqrt(squares / (1 + POOLED)))
-    relative = np.median(squares[varying] / np.square(spreads[varying])) / MEDIAN_CHI2
-    return np.asarray(np.sqrt((squares + POOLED * relative * np.square(spreads)) / (1 + POOLED)))

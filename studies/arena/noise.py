@@ -20,7 +20,7 @@ from optimum import FOLDER as OPTIMUM
 from pooled import POOL, TARGET, Pooled
 from worlds import LENGTHS, WORLDS, World
 
-from mixopt.pipeline.gains import USUAL_NOISE, measure_noise
+from mixopt.pipeline.seed_noise import USUAL_NOISE, measure_noise
 from mixopt.surrogates.gain_model import GainPrior
 
 

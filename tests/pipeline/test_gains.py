@@ -10,16 +10,14 @@ from mixopt.pipeline.decide import decide_study
 from mixopt.pipeline.ensemble_scores import ensemble_losses
 from mixopt.pipeline.gains import (
     BOOTSTRAPS,
-    USUAL_NOISE,
     Observation,
     StudyGains,
-    measure_noise,
     tabulate,
 )
 from mixopt.pipeline.objective import SEEDS
 from mixopt.pipeline.propose import proposals_artifact
+from mixopt.pipeline.seed_noise import USUAL_NOISE, measure_noise
 from mixopt.surrogates.ensemble import GAMMA, response_weights
-from mixopt.surrogates.gain_model import Runs
 
 
 @pytest.fixture(scope="module")
@@ -182,31 +180,6 @@ def test_the_unit_of_what_merges_predict_has_what_they_may_miss(without_ensemble
     assert (spread > (high - low) / 2).all()
 
 
-def test_noise_comes_from_repeated_runs_and_is_shrunk():
-    assert measure_noise(None, np.full(3, np.nan), 0.2) == pytest.approx([0.2] * 3)
-    rng = np.random.default_rng(0)
-    rows = np.repeat(rng.dirichlet(np.ones(3), size=40), 3, axis=0)
-    noise = rng.normal(0, [0.1, 0.1, 1.0], size=(120, 3))
-    runs = Runs(rows, np.full(120, 1e3), noise, noise, np.tile(np.arange(3), 40))
-    found = measure_noise(runs, np.full(3, np.nan), 0.2)
-    assert found[2] == pytest.approx(1.0, rel=0.2)
-    assert 0.1 < found[0] < 0.3
-
-
-def test_two_seeds_of_natural_count_as_one_difference():
-    """Before, a study was as sure of its runs as is usual, however much natural's seeds differ."""
-    found = measure_noise(None, np.array([3.0, 1.0, np.nan]), 0.2)
-    pooled = ((9 + 1) / 2 + 2 * 0.2**2) / 3
-    assert found[:2] == pytest.approx(np.sqrt((np.array([9.0, 1.0]) + 10 * pooled) / 11))
-    assert found[2] == pytest.approx(np.sqrt(pooled))
-    assert measure_noise(None, np.zeros(2), 0.2) == pytest.approx(np.sqrt(10 / 11 * 2 / 3) * 0.2)
-    rows, gains = np.tile([0.5, 0.5], (2, 1)), np.array([[0.0], [2.0]])
-    pair = Runs(rows, np.full(2, 1e3), np.zeros((2, 1)), gains, np.arange(2))
-    both = measure_noise(pair, np.array([4.0]), 0.2)
-    pooled = (16 + 2 + 2 * 0.2**2) / 4
-    assert both == pytest.approx(np.sqrt((18 + 10 * pooled) / 12))
-
-
 def test_the_noise_of_a_study_is_that_of_its_natural_runs(tmp_path, trained_toy, monkeypatch):
     toy.write_study(tmp_path, budget={"runs": 9})
     study = toy.load(toy.copy_trained(trained_toy, tmp_path))
@@ -229,39 +202,12 @@ def test_the_noise_of_a_study_is_that_of_its_natural_runs(tmp_path, trained_toy,
     assert np.isfinite(flat.seed_gains[1:]).all()
 
 
-def test_a_metric_without_scores_says_nothing_of_the_noise():
-    rng = np.random.default_rng(0)
-    rows = np.tile([0.5, 0.5], (6, 1))
-    noisy = rng.normal(0, 1, (6, 1))
-
-    def noise_of(columns):
-        runs = Runs(rows, np.full(6, 100.0), np.zeros(columns.shape), columns, np.arange(6))
-        return measure_noise(runs, np.full(columns.shape[1], np.nan), 0.2)
-
-    alone = noise_of(noisy)
-    beside = noise_of(np.hstack([noisy, np.full((6, 1), np.nan)]))
-    assert beside[0] == pytest.approx(alone[0])
-    # without scores of its own it has what is pooled: five differences of the other, two usual ones
-    squares = float(np.square(noisy - noisy.mean()).sum())
-    assert beside[1] == pytest.approx(np.sqrt((squares + 2 * 0.2**2) / 7))
-
-
 def test_a_table_of_runs(gains):
     rows = [observation(gains, gains.natural), observation(gains, [1, 0, 0], seed=1)]
     table = tabulate(rows, ("birds", "ships", "sums"), gains.metrics)
     assert table["ratio/birds"].tolist() == [pytest.approx(gains.natural[0]), 1.0]
     assert table["seed"].tolist() == [0, 1]
     assert set(table.columns) >= {metric.name for metric in gains.metrics}
-
-
-def test_ratios_that_went_through_a_file_are_the_same_mixture_and_a_run_counts_once():
-    row = np.array([[0.2, 0.3, 0.5]])
-    rows = np.vstack([row, row + [[1e-13, -1e-13, 0]]])
-    gains = np.array([[0.0], [1.0]])
-    pair = Runs(rows, np.full(2, 1e3), gains, gains, np.arange(2))
-    assert measure_noise(pair, np.array([np.nan]), 0.2)[0] > 0.3
-    twice = replace(pair, seeds=np.zeros(2, int))
-    assert measure_noise(twice, np.array([np.nan]), 0.2)[0] == pytest.approx(0.2)
 
 
 def test_noise_of_a_run_does_not_depend_on_the_target(tmp_path, trained_toy):

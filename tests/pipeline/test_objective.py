@@ -10,7 +10,7 @@ from mixopt.errors import ConfigError
 from mixopt.pipeline import objective as measuring
 from mixopt.pipeline.ensemble_scores import scored_by_ensembles
 from mixopt.pipeline.mixture_runs import name_mixture, order_natural
-from mixopt.pipeline.objective import measure_objective, require_objective, shrink_noise
+from mixopt.pipeline.objective import measure_objective, require_objective
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +116,3 @@ def test_an_accuracy_without_signal_is_searched_by_its_loss_and_that_is_said(
     assert objective.search_trust[names.index("birds_heldout")] < 0.01
     said = "from seeds: choice; ensembles are searched by the loss of their right answers"
     assert said in "\n".join(map(str, study.callbacks.study_warnings))
-
-
-@pytest.mark.parametrize("noise", [0.3, 2.0])
-def test_the_noise_of_two_seeds_is_right_on_average(noise):
-    rng = np.random.default_rng(0)
-    spreads = rng.uniform(0.5, 2, size=4000)
-    squares = np.square(noise * spreads * rng.standard_normal(4000))
-    variances = np.square(shrink_noise(squares, spreads) / spreads)
-    assert variances.mean() == pytest.approx(noise**2, rel=0.1)
