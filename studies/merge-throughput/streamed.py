@@ -12,11 +12,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 from disk import K, make_models
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from peak_memory import follow_memory
 
 HERE = Path(__file__).resolve().parents[2]
 REQUESTS, TOKENS, CANDIDATES = 6, 64, 2
@@ -119,36 +121,17 @@ def memory(out: Path) -> dict:
     from mixopt.evaluation.scorer import Scorer
 
     stream, scorer = open_scorer(out), Scorer([Tokens()])
-    before, peak, ended = resident(), {"all": 0, "anonymous": 0}, threading.Event()
-
-    def follow() -> None:
-        while not ended.wait(0.01):
-            now = resident()
-            for name in peak:
-                peak[name] = max(peak[name], now[name] - before[name])
-
-    watcher = threading.Thread(target=follow)
-    watcher.start()
     rows = np.random.default_rng(0).dirichlet(np.ones(K), CANDIDATES).tolist()
-    start = time.process_time()
-    found = stream.logprobs(scorer, rows)
-    seconds = time.process_time() - start
-    ended.set()
-    watcher.join()
+    with follow_memory() as memory:
+        start = time.process_time()
+        found = stream.logprobs(scorer, rows)
+        seconds = time.process_time() - start
+    peak, before = memory.peak, memory.before
     return {
         "peak GB": peak["all"] / 1e9, "without file pages GB": peak["anonymous"] / 1e9,
         "before GB": before["all"] / 1e9, "limit GB": MEMORY_BYTES / 1e9, "cpu_s": seconds,
         "sum": float(found.sum(dtype=np.float64)),
     }  # fmt: skip
-
-
-def resident() -> dict[str, int]:
-    """Return the resident bytes of this process, all and without pages of files."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    values = {
-        line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "Rss"))
-    }
-    return {"all": int(values["VmRSS"]) * 1024, "anonymous": int(values["RssAnon"]) * 1024}
 
 
 PARTS = {"corners": corners, "memory": memory}

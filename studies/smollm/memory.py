@@ -13,11 +13,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from peak_memory import follow_memory
 
 RANK, ALPHA = 16, 32
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -73,15 +75,6 @@ class Tokens:
         return ItemResults(totals, np.ones(len(totals)))
 
 
-def resident() -> dict[str, int]:
-    """Return the resident bytes of this process, all and without pages of files."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    values = {
-        line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "Rss"))
-    }
-    return {"all": int(values["VmRSS"]) * 1024, "anonymous": int(values["RssAnon"]) * 1024}
-
-
 def measure(base: Path, folders: list[Path], scoring: str, memory_bytes: int) -> dict[str, float]:
     """Score experts alone, an ensemble and a merge of them, and follow the memory.
 
@@ -98,32 +91,22 @@ def measure(base: Path, folders: list[Path], scoring: str, memory_bytes: int) ->
     from mixopt.training.device import Device
     from mixopt.training.model_loading import load_model
 
-    before, peak, ended = resident(), {"all": 0, "anonymous": 0}, threading.Event()
-
-    def follow() -> None:
-        while not ended.wait(0.005):
-            now = resident()
-            for name in peak:
-                peak[name] = max(peak[name], now[name] - before[name])
-
-    watcher = threading.Thread(target=follow)
-    watcher.start()
     device, k = Device("cpu", torch.float32), len(folders)
-    start = time.process_time()
-    engine = open_engine(
-        base, [open_expert(folder) for folder in folders], device,
-        lambda: load_model(str(base), device), scoring=scoring, memory_bytes=memory_bytes,
-    )  # fmt: skip
-    scorer = Scorer([Tokens()])
-    weights = np.random.default_rng(0).dirichlet(np.ones(k)).tolist()
-    opened = dict(peak)
-    corners = np.eye(k)[: 1 if scoring == "resident" else k].tolist()
-    alone = list(engine.logprobs(scorer, corners))
-    mixed = Ensemble(alone * (k // len(corners))).mix(weights)
-    merged = list(engine.logprobs(scorer, [weights]))
-    seconds = time.process_time() - start
-    ended.set()
-    watcher.join()
+    with follow_memory() as memory:
+        start = time.process_time()
+        engine = open_engine(
+            base, [open_expert(folder) for folder in folders], device,
+            lambda: load_model(str(base), device), scoring=scoring, memory_bytes=memory_bytes,
+        )  # fmt: skip
+        scorer = Scorer([Tokens()])
+        weights = np.random.default_rng(0).dirichlet(np.ones(k)).tolist()
+        opened = dict(memory.peak)
+        corners = np.eye(k)[: 1 if scoring == "resident" else k].tolist()
+        alone = list(engine.logprobs(scorer, corners))
+        mixed = Ensemble(alone * (k // len(corners))).mix(weights)
+        merged = list(engine.logprobs(scorer, [weights]))
+        seconds = time.process_time() - start
+    peak, before = memory.peak, memory.before
     return {
         "peak GB": peak["all"] / 1e9, "without file pages GB": peak["anonymous"] / 1e9,
         "opened GB": opened["all"] / 1e9, "before GB": before["all"] / 1e9, "cpu_s": seconds,
